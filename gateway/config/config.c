@@ -1,0 +1,96 @@
+#include "config/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/directives.h"
+#include "config/hosts.h"
+#include "config/load.h"
+#include "config/words.h"
+#include "net/tls.h"
+#include "route/router.h"
+
+/* The configuration with what it owns and others need not see. */
+struct owned {
+    struct config config;
+    h2o_mem_pool_t pool; /* the tree, and every string of the configuration */
+};
+
+static struct owned *create(const char *path) {
+    struct owned *owned = h2o_mem_alloc(sizeof(*owned));
+    memset(owned, 0, sizeof(*owned));
+    h2o_mem_init_pool(&owned->pool);
+    owned->config.path = h2o_strdup(&owned->pool, path, SIZE_MAX).base;
+    h2o_config_init(&owned->config.h2o);
+    words_set_defaults(&owned->config);
+    return owned;
+}
+
+static void walk(struct load *load, yoml_t *root) {
+    directives_begin(load);
+    words_define(load);
+    h2o_configurator_context_t *context = directives_enter(&load->config->h2o, NULL);
+    directives_walk(context, root, H2O_CONFIGURATOR_FLAG_GLOBAL, NULL);
+    directives_leave(context);
+    directives_end();
+    /* Whatever the file says: see the table of threats that one client with HTTP/2 can carry out.
+     */
+    load->config->h2o.http1.upgrade_to_http2 = 0;
+}
+
+static void check_whole(const struct load *load, const yoml_t *root) {
+    struct place whole = {.file = load->config->path};
+    if (root->type != YOML_TYPE_MAPPING)
+        return;
+    if (tree_get(root, "listen") == NULL)
+        problems_error(load->problems, whole,
+                       "there is no `listen`: the server needs an address, such as `listen: 8080`");
+    if (tree_get(root, "hosts") == NULL)
+        problems_error(load->problems, whole,
+                       "there are no `hosts`: the server needs at least `default`");
+}
+
+struct config *config_load(const char *path, const char *const *plugin_dirs,
+                           size_t plugin_dir_count, const struct sluice_host *host,
+                           struct problems *problems) {
+    struct owned *owned = create(path);
+    struct load load = {.config = &owned->config,
+                        .problems = problems,
+                        .pool = &owned->pool,
+                        .host = host,
+                        .plugin_dirs = plugin_dirs,
+                        .plugin_dir_count = plugin_dir_count};
+    size_t before = problems_errors(problems);
+    yoml_t *root = tree_load(path, &owned->pool, problems);
+    if (root != NULL) {
+        walk(&load, root);
+        check_whole(&load, root);
+    }
+    if (problems_errors(problems) == before)
+        return &owned->config;
+    config_free(&owned->config);
+    return NULL;
+}
+
+h2o_hostconf_t **config_hosts_for_port(struct config *config, unsigned port) {
+    return hosts_for_port(&config->h2o, &((struct owned *)config)->pool, port);
+}
+
+void config_free(struct config *config) {
+    if (config == NULL)
+        return;
+    struct owned *owned = H2O_STRUCT_FROM_MEMBER(struct owned, config, config);
+    /* The paths' handlers borrow the routers until they are disposed of; a consumer's shut runs
+     * with its router. */
+    h2o_config_dispose(&config->h2o);
+    for (size_t i = 0; i != config->host_count; i++)
+        router_free(config->hosts[i].router);
+    free(config->hosts);
+    for (size_t i = 0; i != config->listener_count; i++)
+        tls_free(config->listeners[i].conf.tls);
+    free(config->listeners);
+    /* Made by libh2o for its proxy, and never freed by it. */
+    SSL_CTX_free(config->h2o.proxy.ssl_ctx);
+    h2o_mem_clear_pool(&owned->pool);
+    free(owned);
+}

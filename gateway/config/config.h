@@ -1,0 +1,64 @@
+/*
+ * One configuration: what the YAML file says, checked and ready to run. It is an H2O configuration
+ * (every exported directive works) plus Sluice's words. All of a file's faults are found in one
+ * load.
+ */
+#ifndef SLUICE_CONFIG_CONFIG_H
+#define SLUICE_CONFIG_CONFIG_H
+
+#include <h2o.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config/problems.h"
+#include "net/listener.h"
+
+struct router;
+struct sluice_host;
+
+struct config_listener {
+    struct listener_conf
+        conf; /* tls is made and owned here: who opens the listener sets it to NULL */
+    struct place place;
+};
+
+/* One host of the file, in the order of h2o's table: default first. */
+struct config_host {
+    const char *name; /* as written */
+    struct router *router;
+};
+
+struct config {
+    const char *path; /* of the file, as given */
+    h2o_globalconf_t h2o;
+    struct config_listener *listeners;
+    size_t listener_count;
+    struct config_host *hosts;
+    size_t host_count;
+    unsigned num_threads;     /* 1 to 256; default: processors this process may use */
+    size_t max_connections;   /* default 1024, as H2O's */
+    const char *user;         /* NULL: stay */
+    const char *pid_file;     /* NULL: none; absolute */
+    const char *error_log;    /* NULL: standard error; absolute */
+    unsigned offload_threads; /* default 8 */
+    size_t offload_queue;     /* default 1,000 */
+    uint32_t drain_ms;        /* how long a stop may take; default 10 s */
+};
+
+/* Reads and checks the file. Everything is checked also for -t; nothing is bound, no thread is
+   started. plugin_dirs: the default directories that plugins are looked for in, used when the file
+   has no plugin-dir. host: handed to plugins. NULL when problems has an error; warnings may be
+   there in any case. Main thread. */
+struct config *config_load(const char *path, const char *const *plugin_dirs,
+                           size_t plugin_dir_count, const struct sluice_host *host,
+                           struct problems *problems);
+/* The table of hosts for the accept context of a listener with this port (the real one, also where
+   the kernel chose it; 0 for a path), ending with NULL: a host written without a port answers to
+   the listener's port and to the scheme's default. Lives as long as the configuration. Main thread,
+   after config_load. */
+h2o_hostconf_t **config_hosts_for_port(struct config *config, unsigned port);
+
+/* When no context uses it. NULL is fine. */
+void config_free(struct config *config);
+
+#endif

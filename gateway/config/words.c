@@ -1,0 +1,214 @@
+#include "config/words.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/checks.h"
+#include "config/directives.h"
+#include "config/fields.h"
+#include "config/hosts.h"
+#include "config/listen.h"
+#include "config/routes.h"
+
+#define THREADS_MAX 256
+
+enum {
+    WORD_NUM_THREADS,
+    WORD_MAX_CONNECTIONS,
+    WORD_DRAIN_TIMEOUT,
+    WORD_USER,
+    WORD_PID_FILE,
+    WORD_ERROR_LOG,
+    WORDS
+};
+
+/* The words that are one value: least, most. Defaults are in words_set_defaults. */
+static const struct field word_fields[WORDS] = {
+    [WORD_NUM_THREADS] = {"num-threads", FIELD_COUNT, 1, THREADS_MAX, 0, false},
+    [WORD_MAX_CONNECTIONS] = {"max-connections", FIELD_COUNT, 1, 10000000, 0, false},
+    [WORD_DRAIN_TIMEOUT] = {"drain-timeout", FIELD_MS, 0, 86400000, 0, false},
+    [WORD_USER] = {"user", FIELD_TEXT, 0, 0, 0, false},
+    [WORD_PID_FILE] = {"pid-file", FIELD_TEXT, 0, 0, 0, false},
+    [WORD_ERROR_LOG] = {"error-log", FIELD_TEXT, 0, 0, 0, false},
+};
+
+enum { OFFLOAD_THREADS, OFFLOAD_QUEUE, OFFLOAD_FIELDS };
+
+static const struct field offload_fields[OFFLOAD_FIELDS] = {
+    [OFFLOAD_THREADS] = {"threads", FIELD_COUNT, 1, THREADS_MAX, 8, false},
+    [OFFLOAD_QUEUE] = {"queue", FIELD_COUNT, 1, 1000000, 1000, false},
+};
+
+static struct load *load_of(const h2o_configurator_command_t *command) {
+    return ((struct word_set *)command->configurator)->load;
+}
+
+/* Callbacks of libh2o's shape; every one reports its faults itself and returns 0. */
+#define WORD(name)                                                                                 \
+    static int name(h2o_configurator_command_t *command, h2o_configurator_context_t *context,      \
+                    yoml_t *node)
+
+WORD(on_num_threads) {
+    struct value value = {0};
+    (void)context;
+    if (fields_read_one(load_of(command), node, &word_fields[WORD_NUM_THREADS], &value))
+        load_of(command)->config->num_threads = (unsigned)value.number;
+    return 0;
+}
+
+WORD(on_max_connections) {
+    struct value value = {0};
+    (void)context;
+    if (fields_read_one(load_of(command), node, &word_fields[WORD_MAX_CONNECTIONS], &value))
+        load_of(command)->config->max_connections = (size_t)value.number;
+    return 0;
+}
+
+WORD(on_drain_timeout) {
+    struct value value = {0};
+    (void)context;
+    if (fields_read_one(load_of(command), node, &word_fields[WORD_DRAIN_TIMEOUT], &value))
+        load_of(command)->config->drain_ms = (uint32_t)value.number;
+    return 0;
+}
+
+WORD(on_user) {
+    struct load *load = load_of(command);
+    struct value value = {0};
+    (void)context;
+    if (!fields_read_one(load, node, &word_fields[WORD_USER], &value))
+        return 0;
+    if (getpwnam(value.text) == NULL)
+        problems_error(load->problems, tree_place(node), "there is no user `%s` on this machine",
+                       value.text);
+    load->config->user = value.text;
+    /* fastcgi.spawn reads it here. */
+    load->config->h2o.user = node->data.scalar;
+    return 0;
+}
+
+WORD(on_pid_file) {
+    struct load *load = load_of(command);
+    struct value value = {0};
+    (void)context;
+    if (!fields_read_one(load, node, &word_fields[WORD_PID_FILE], &value))
+        return 0;
+    char *path = tree_path(load->pool, node, value.text), *slash = strrchr(path, '/');
+    char *directory = h2o_strdup(load->pool, path, slash == path ? 1 : (size_t)(slash - path)).base;
+    load->config->pid_file = path;
+    if (slash[1] == '\0')
+        problems_error(load->problems, tree_place(node), "%s: a file's name belongs at the end",
+                       path);
+    else if (checks_directory(load, node, directory) && access(directory, W_OK) != 0)
+        problems_error(load->problems, tree_place(node), "%s: %s", directory, strerror(errno));
+    return 0;
+}
+
+WORD(on_error_log) {
+    struct load *load = load_of(command);
+    struct value value = {0};
+    (void)context;
+    if (!fields_read_one(load, node, &word_fields[WORD_ERROR_LOG], &value))
+        return 0;
+    load->config->error_log = tree_path(load->pool, node, value.text);
+    checks_log(load, node, load->config->error_log);
+    return 0;
+}
+
+WORD(on_offload) {
+    struct load *load = load_of(command);
+    struct value values[OFFLOAD_FIELDS];
+    (void)context;
+    fields_read(load, node, "offload", offload_fields, OFFLOAD_FIELDS, values);
+    load->config->offload_threads = (unsigned)values[OFFLOAD_THREADS].number;
+    load->config->offload_queue = (size_t)values[OFFLOAD_QUEUE].number;
+    return 0;
+}
+
+WORD(on_listen) {
+    (void)context;
+    listen_read(load_of(command), node);
+    return 0;
+}
+
+static const char *read_plugin_dir(struct load *load, const yoml_t *node) {
+    if (node->type != YOML_TYPE_SCALAR || node->data.scalar[0] == '\0') {
+        problems_error(load->problems, tree_place(node), "`plugin-dir` takes directories");
+        return "";
+    }
+    const char *path = tree_path(load->pool, node, node->data.scalar);
+    checks_directory(load, node, path);
+    return path;
+}
+
+WORD(on_plugin_dir) {
+    struct load *load = load_of(command);
+    bool is_list = node->type == YOML_TYPE_SEQUENCE;
+    size_t count = is_list ? node->data.sequence.size : 1;
+    const char **directories = h2o_mem_alloc_pool(load->pool, (count + 1) * sizeof(*directories));
+    (void)context;
+    for (size_t i = 0; i != count; i++)
+        directories[i] = read_plugin_dir(load, is_list ? node->data.sequence.elements[i] : node);
+    load->plugin_dirs = directories;
+    load->plugin_dir_count = count;
+    return 0;
+}
+
+/* `hosts` comes after all other words of the file, `routes` and `paths` after all other words of
+ * their host. */
+static const struct {
+    const char *name;
+    int flags;
+    h2o_configurator_command_cb call;
+} words[] = {
+    {"listen", H2O_CONFIGURATOR_FLAG_GLOBAL, on_listen},
+    {"num-threads", H2O_CONFIGURATOR_FLAG_GLOBAL, on_num_threads},
+    {"max-connections", H2O_CONFIGURATOR_FLAG_GLOBAL, on_max_connections},
+    {"user", H2O_CONFIGURATOR_FLAG_GLOBAL, on_user},
+    {"pid-file", H2O_CONFIGURATOR_FLAG_GLOBAL, on_pid_file},
+    {"error-log", H2O_CONFIGURATOR_FLAG_GLOBAL, on_error_log},
+    {"plugin-dir", H2O_CONFIGURATOR_FLAG_GLOBAL, on_plugin_dir},
+    {"offload", H2O_CONFIGURATOR_FLAG_GLOBAL, on_offload},
+    {"drain-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_drain_timeout},
+    {"hosts",
+     H2O_CONFIGURATOR_FLAG_GLOBAL | H2O_CONFIGURATOR_FLAG_EXPECT_MAPPING |
+         H2O_CONFIGURATOR_FLAG_DEFERRED,
+     hosts_read},
+    {"routes",
+     H2O_CONFIGURATOR_FLAG_HOST | H2O_CONFIGURATOR_FLAG_EXPECT_SEQUENCE |
+         H2O_CONFIGURATOR_FLAG_DEFERRED,
+     routes_read},
+    {"paths",
+     H2O_CONFIGURATOR_FLAG_HOST | H2O_CONFIGURATOR_FLAG_EXPECT_MAPPING |
+         H2O_CONFIGURATOR_FLAG_DEFERRED,
+     hosts_read_paths},
+};
+
+void words_define(struct load *load) {
+    struct word_set *set = (void *)h2o_configurator_create(&load->config->h2o, sizeof(*set));
+    set->load = load;
+    for (size_t i = 0; i != sizeof(words) / sizeof(*words); i++)
+        h2o_configurator_define_command(&set->super, words[i].name, words[i].flags, words[i].call);
+}
+
+static unsigned usable_processors(void) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) < 1)
+        return 1;
+    return CPU_COUNT(&set) < THREADS_MAX ? (unsigned)CPU_COUNT(&set) : THREADS_MAX;
+}
+
+void words_set_defaults(struct config *config) {
+    config->num_threads = usable_processors();
+    config->max_connections = 1024;
+    config->offload_threads = (unsigned)offload_fields[OFFLOAD_THREADS].otherwise;
+    config->offload_queue = (size_t)offload_fields[OFFLOAD_QUEUE].otherwise;
+    config->drain_ms = 10000;
+    config->h2o.server_name = h2o_iovec_init("sluice", 6);
+    config->h2o.max_request_entity_size = 1 << 20;
+}

@@ -1,0 +1,89 @@
+/*
+ * One client of a consumer, from handshake to release: the sluice_conn that hooks see. It says
+ * nothing of WebSocket: it stands on a session once accepted, and answers through a door that the
+ * route's handshake puts in. Lives on one thread; other threads know its id.
+ */
+#ifndef SLUICE_CONSUMER_CONNECTION_H
+#define SLUICE_CONSUMER_CONNECTION_H
+
+#include <sluice/consumer.h>
+#include <stdbool.h>
+
+#include "consumer/scope.h"
+#include "group/group.h"
+
+struct loop;
+struct session;
+
+/* How an answer leaves. Each is called once at most, from the ANSWERS stage, never after
+ * connection_gone. */
+struct connection_door {
+    /* Writes the 101 with the chosen subprotocol (or NULL), then calls connection_upgraded. */
+    void (*upgrade)(void *door, const char *subprotocol);
+    /* Writes the answer; body is lent until this returns. chosen: by the consumer, not by the host.
+     */
+    void (*answer)(void *door, int status, const void *body, size_t size, bool chosen);
+    /* The connection is over: the door is no longer called. */
+    void (*left)(void *door);
+};
+
+struct connection_request {
+    h2o_req_t *req;
+    struct captures captures;
+    const struct connection_door *door;
+    void *door_data;
+    bool is_handshake; /* else an http request */
+};
+
+/* The connections of each loop. Main thread, before the loops run. most: connections a loop, up to
+ * 2^24 - 1. */
+void connections_create(struct loop *loop, size_t most);
+void connections_free(struct loop *loop);
+size_t connections_count(const struct loop *loop);
+
+/* Opens one: runs the connect or http hook at once; its answer leaves with this turn at the
+   earliest. NULL when the thread takes no more: nothing happened then. */
+sluice_conn *connection_open(struct loop *loop, sluice_route *route,
+                             const struct connection_request *request);
+
+/* From the door. The 101 has left: the session that is to be attached to a transport; NULL when the
+   connection has ended meanwhile and the socket is to be closed. */
+struct session *connection_upgraded(sluice_conn *conn);
+/* The client went away before the answer left. The door is no longer called. */
+void connection_gone(sluice_conn *conn);
+
+/* The connection behind an id on this thread, or NULL when it has ended. */
+sluice_conn *connection_find(const struct loop *loop, sluice_id id);
+/* The thread's number in an id. */
+unsigned connection_id_thread(sluice_id id);
+
+/* Ends all connections of this thread within ms: tells drain hooks, closes with the code spread
+   over half of the time, aborts what is left at the end. */
+void connections_drain(struct loop *loop, uint32_t ms, int code, const char *reason);
+
+/* What the host's functions do; as sluice/consumer.h says. */
+int connection_accept(sluice_conn *conn, const char *subprotocol);
+int connection_answer(sluice_conn *conn, int status, const void *body, size_t size, bool is_denial);
+int connection_add_header(sluice_conn *conn, const char *name, const char *value);
+int connection_send(sluice_conn *conn, sluice_message message);
+int connection_close(sluice_conn *conn, int code, const char *reason);
+int connection_stop(sluice_conn *conn);
+int connection_timer(sluice_conn *conn, uint64_t ms, sluice_done_fn fn, void *arg,
+                     sluice_id *timer);
+int connection_timer_cancel(sluice_conn *conn, sluice_id timer);
+const char *connection_scope(sluice_conn *conn, int what, const char *name);
+const void *connection_body(sluice_conn *conn, size_t *size);
+const char *connection_param(const sluice_conn *conn, const char *name);
+size_t connection_queued(const sluice_conn *conn);
+/* The frame of a consumer's message, or why there can be none. [any] */
+int connection_frame(sluice_message message, struct frame **frame);
+
+/* Read by the host's other functions. */
+sluice_route *connection_route(const sluice_conn *conn);
+struct loop *connection_loop(const sluice_conn *conn);
+/* The member that groups know, or NULL when it may not join (not accepted, or ended). */
+struct member *connection_member(sluice_conn *conn);
+sluice_id connection_id(const sluice_conn *conn);
+void *connection_data(sluice_conn *conn);
+
+#endif

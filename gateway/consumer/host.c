@@ -1,0 +1,321 @@
+/*
+ * The functions that a plugin may call: the host's side of sluice/consumer.h. Each checks its
+ * arguments, since a plugin's author can make any mistake, and hands over to the connection, the
+ * groups or the instance.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "consumer/connection.h"
+#include "consumer/hook.h"
+#include "consumer/host.h"
+#include "consumer/instance.h"
+#include "consumer/offload.h"
+#include "loop/loop.h"
+#include "observe/log.h"
+#include "websocket/frame.h"
+
+#define LOOPS_MAX 256
+
+static struct loop *loops[LOOPS_MAX];
+
+void host_set_loop(struct loop *loop) { loops[loop_index(loop)] = loop; }
+
+/* --- callbacks that come later: kept by id, since the connection may end first --- */
+
+struct promise {
+    sluice_id id;
+    struct loop *loop;
+    sluice_route *route;
+    void *arg;
+    union {
+        sluice_done_fn done;
+        sluice_report_fn report;
+        sluice_members_fn members;
+    } fn;
+    sluice_work_fn work;
+};
+
+static struct promise *make_promise(sluice_conn *conn, void *arg) {
+    struct promise *promise = calloc(1, sizeof(*promise));
+    if (promise == NULL)
+        abort();
+    promise->id = connection_id(conn);
+    promise->loop = connection_loop(conn);
+    promise->route = connection_route(conn);
+    promise->arg = arg;
+    return promise;
+}
+
+static struct hook begin(const struct promise *promise, sluice_conn **conn, const char *name) {
+    *conn = connection_find(promise->loop, promise->id);
+    return hook_enter(instance_name(promise->route), name);
+}
+
+static void end(struct promise *promise, const struct hook *hook) {
+    hook_leave(hook);
+    free(promise);
+}
+
+/* --- groups --- */
+
+static int group_code(enum group_result result) {
+    switch (result) {
+    case GROUP_OK:
+        return SLUICE_OK;
+    case GROUP_FULL:
+        return SLUICE_FULL;
+    case GROUP_INVALID:
+    default:
+        return SLUICE_INVALID;
+    }
+}
+
+static const char *space_of(sluice_conn *conn) {
+    return instance_conf(connection_route(conn))->space;
+}
+
+static int host_group_join(sluice_conn *conn, const char *group, const char *info, unsigned flags) {
+    struct member *member = connection_member(conn);
+    if (member == NULL)
+        return SLUICE_STATE;
+    unsigned most = instance_conf(connection_route(conn))->groups_max;
+    return group_code(group_join(groups_of(connection_loop(conn)), member, space_of(conn), group,
+                                 info, (flags & SLUICE_EVENTS) != 0 ? GROUP_EVENTS : 0, most));
+}
+
+static int host_group_discard(sluice_conn *conn, const char *group) {
+    struct member *member = connection_member(conn);
+    if (member == NULL)
+        return SLUICE_STATE;
+    return group_code(group_leave(groups_of(connection_loop(conn)), member, space_of(conn), group));
+}
+
+static void on_report(void *arg, const struct group_report *report) {
+    struct promise *promise = arg;
+    sluice_conn *conn;
+    sluice_send_report told = {sizeof(told), report->matched, report->queued, report->dropped,
+                               report->position};
+    struct hook hook = begin(promise, &conn, "report");
+    promise->fn.report(conn, promise->arg, &told);
+    end(promise, &hook);
+}
+
+static int host_group_send(sluice_conn *conn, const char *group, sluice_message message,
+                           const sluice_send_options *options) {
+    struct frame *frame;
+    struct promise *promise = NULL;
+    struct group_tally tally;
+    int result = connection_frame(message, &frame);
+    if (result != SLUICE_OK)
+        return result;
+    if (options != NULL && options->report != NULL) {
+        promise = make_promise(conn, options->arg);
+        promise->fn.report = options->report;
+        tally = (struct group_tally){on_report, promise};
+    }
+    result = group_code(group_send(groups_of(connection_loop(conn)), space_of(conn), group, frame,
+                                   options == NULL ? 0 : options->except,
+                                   promise == NULL ? NULL : &tally));
+    frame_unref(frame);
+    if (result != SLUICE_OK)
+        free(promise);
+    return result;
+}
+
+static void on_listing(void *arg, const struct group_listing_entry *members, size_t count,
+                       size_t total) {
+    struct promise *promise = arg;
+    sluice_conn *conn;
+    sluice_member *told = calloc(count == 0 ? 1 : count, sizeof(*told));
+    if (told == NULL)
+        abort();
+    for (size_t i = 0; i < count; i++)
+        told[i] = (sluice_member){members[i].id, members[i].info};
+    struct hook hook = begin(promise, &conn, "members");
+    promise->fn.members(conn, promise->arg, told, count, total);
+    end(promise, &hook);
+    free(told);
+}
+
+static int host_group_members(sluice_conn *conn, const char *group, size_t most,
+                              sluice_members_fn fn, void *arg) {
+    if (fn == NULL)
+        return SLUICE_INVALID;
+    struct promise *promise = make_promise(conn, arg);
+    promise->fn.members = fn;
+    int result = group_code(group_list(groups_of(connection_loop(conn)), space_of(conn), group,
+                                       most, on_listing, promise));
+    if (result != SLUICE_OK)
+        free(promise);
+    return result;
+}
+
+static int host_route_send(sluice_route *route, const char *group, sluice_message message,
+                           sluice_id except) {
+    struct frame *frame;
+    int result = connection_frame(message, &frame);
+    if (result != SLUICE_OK)
+        return result;
+    result = group_code(group_send_any(instance_conf(route)->space, group, frame, except));
+    frame_unref(frame);
+    return result;
+}
+
+/* --- other threads --- */
+
+static void work_promise(void *arg) {
+    struct promise *promise = arg;
+    promise->work(promise->arg);
+}
+
+static void done_promise(void *arg) {
+    struct promise *promise = arg;
+    sluice_conn *conn;
+    struct hook hook = begin(promise, &conn, "offload done");
+    promise->fn.done(conn, promise->arg);
+    end(promise, &hook);
+}
+
+static int host_offload(sluice_conn *conn, sluice_work_fn work, sluice_done_fn done, void *arg) {
+    if (work == NULL || done == NULL)
+        return SLUICE_INVALID;
+    struct promise *promise = make_promise(conn, arg);
+    promise->work = work;
+    promise->fn.done = done;
+    if (offload_run(instances_offload(), promise->loop, work_promise, done_promise, promise))
+        return SLUICE_OK;
+    free(promise);
+    return SLUICE_FULL;
+}
+
+struct posted {
+    struct mail mail;
+    sluice_id id;
+    sluice_done_fn fn;
+    void *arg;
+};
+
+static void deliver_post(struct mail *mail, struct loop *to) {
+    struct posted *posted = (struct posted *)mail;
+    sluice_conn *conn = connection_find(to, posted->id);
+    if (conn == NULL) {
+        posted->fn(NULL, posted->arg);
+    } else {
+        struct hook hook = hook_enter(instance_name(connection_route(conn)), "post");
+        posted->fn(conn, posted->arg);
+        hook_leave(&hook);
+    }
+    free(posted);
+}
+
+static int host_post(sluice_id id, sluice_done_fn fn, void *arg) {
+    struct loop *to = loops[connection_id_thread(id)];
+    if (id == 0 || to == NULL || fn == NULL)
+        return SLUICE_INVALID;
+    struct posted *posted = malloc(sizeof(*posted));
+    if (posted == NULL)
+        abort();
+    *posted = (struct posted){{NULL, deliver_post}, id, fn, arg};
+    loop_mail(to, &posted->mail);
+    return SLUICE_OK;
+}
+
+/* --- options and the log --- */
+
+static int64_t host_option_number(sluice_route *route, const char *key, int unit, int64_t least,
+                                  int64_t most, int64_t otherwise) {
+    const struct option_source *source = instance_options(route);
+    int64_t value;
+    if (source == NULL || !source->number(source->data, key, unit, least, most, &value))
+        return otherwise;
+    return value;
+}
+
+static const char *host_option_text(sluice_route *route, const char *key, const char *otherwise) {
+    const struct option_source *source = instance_options(route);
+    const char *text = source == NULL ? NULL : source->text(source->data, key);
+    return text == NULL ? otherwise : instance_keep_text(route, text);
+}
+
+static void host_option_error(sluice_route *route, const char *key, const char *message) {
+    const struct option_source *source = instance_options(route);
+    if (source != NULL)
+        source->error(source->data, key, message);
+}
+
+static void host_log(sluice_route *route, sluice_conn *conn, int level, const char *text) {
+    static const enum log_level levels[] = {LOG_AT_ERROR, LOG_AT_WARNING, LOG_AT_INFO,
+                                            LOG_AT_DEBUG};
+    enum log_level at = level < 0 || level > 3 ? LOG_AT_INFO : levels[level];
+    const char *name = route == NULL ? "-" : instance_name(route);
+    const char *peer = conn == NULL ? NULL : connection_scope(conn, SLUICE_PEER, NULL);
+    if (peer == NULL)
+        log_line(at, "%s: %.1000s", name, text);
+    else
+        log_line(at, "%s: %s: %.1000s", name, peer, text);
+}
+
+/* --- plain reads --- */
+
+static int host_deny(sluice_conn *conn, int status, const void *body, size_t size) {
+    return connection_answer(conn, status, body, size, true);
+}
+
+static int host_respond(sluice_conn *conn, int status, const void *body, size_t size) {
+    return connection_answer(conn, status, body, size, false);
+}
+
+static const char *host_param(sluice_conn *conn, const char *name) {
+    return connection_param(conn, name);
+}
+
+static size_t host_queued(sluice_conn *conn) { return connection_queued(conn); }
+
+static sluice_id host_conn_id(sluice_conn *conn) { return connection_id(conn); }
+
+static void *host_thread_data(sluice_conn *conn) {
+    return instance_thread_data(connection_route(conn), connection_loop(conn));
+}
+
+static sluice_route *host_conn_route(sluice_conn *conn) { return connection_route(conn); }
+
+static void *host_route_data(sluice_route *route) { return instance_data(route); }
+
+static const struct sluice_host table = {
+    .size = sizeof(struct sluice_host),
+    .abi_major = SLUICE_ABI_MAJOR,
+    .abi_minor = SLUICE_ABI_MINOR,
+    .accept = connection_accept,
+    .deny = host_deny,
+    .respond = host_respond,
+    .add_header = connection_add_header,
+    .param = host_param,
+    .scope = connection_scope,
+    .body = connection_body,
+    .send = connection_send,
+    .close = connection_close,
+    .stop = connection_stop,
+    .queued = host_queued,
+    .conn_id = host_conn_id,
+    .data = connection_data,
+    .thread_data = host_thread_data,
+    .conn_route = host_conn_route,
+    .route_data = host_route_data,
+    .group_join = host_group_join,
+    .group_discard = host_group_discard,
+    .group_send = host_group_send,
+    .group_members = host_group_members,
+    .route_send = host_route_send,
+    .offload = host_offload,
+    .post = host_post,
+    .timer = connection_timer,
+    .timer_cancel = connection_timer_cancel,
+    .every = instance_every,
+    .option_number = host_option_number,
+    .option_text = host_option_text,
+    .option_error = host_option_error,
+    .log = host_log,
+};
+
+const struct sluice_host *host_table(void) { return &table; }

@@ -1,0 +1,202 @@
+#include "consumer/instance.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "consumer/hook.h"
+#include "consumer/plugin.h"
+#include "loop/loop.h"
+
+#define THREADS_MAX 256
+#define EVERY_MAX 64
+#define TIMER_MS_MAX (30ull * 24 * 3600 * 1000)
+
+struct every {
+    struct timer timer;
+    struct every *next;
+    sluice_thread *thread;
+    uint64_t ms;
+    sluice_every_fn fn;
+    void *arg;
+};
+
+/* One loop thread, for one route. */
+struct sluice_thread {
+    struct loop *loop;
+    sluice_route *route;
+    void *data;
+    struct every *every;
+    unsigned every_count;
+};
+
+struct text {
+    struct text *next;
+    char bytes[];
+};
+
+struct sluice_route {
+    struct instance_conf conf; /* name and space are its own copies */
+    const sluice_consumer *consumer;
+    void *data;
+    struct text *texts;
+    sluice_thread *threads[THREADS_MAX]; /* each set and read by its own thread */
+    atomic_size_t connections;
+};
+
+static struct offload *offload_pool;
+
+void instances_set_offload(struct offload *pool) { offload_pool = pool; }
+struct offload *instances_offload(void) {
+    return offload_pool;
+}
+
+static void free_route(sluice_route *route) {
+    for (struct text *text = route->texts, *next; text != NULL; text = next) {
+        next = text->next;
+        free(text);
+    }
+    free((char *)route->conf.name);
+    free((char *)route->conf.space);
+    free(route);
+}
+
+static int run_open(sluice_route *route) {
+    if (route->consumer->open == NULL)
+        return 0;
+    struct hook hook = hook_enter(route->conf.name, "open");
+    int result = route->consumer->open(route, &route->data);
+    hook_leave(&hook);
+    return result;
+}
+
+sluice_route *instance_open(const struct instance_conf *conf, struct error *error) {
+    sluice_route *route = calloc(1, sizeof(*route));
+    if (route == NULL)
+        abort();
+    route->conf = *conf;
+    route->conf.name = strdup(conf->name);
+    route->conf.space = strdup(conf->space);
+    route->consumer = plugin_consumer(conf->plugin);
+    int result = run_open(route);
+    route->conf.options = NULL;
+    if (result == 0)
+        return route;
+    error_set(error, "consumer %s refused to open (%d)", route->consumer->name, result);
+    free_route(route);
+    return NULL;
+}
+
+void instance_close(sluice_route *route) {
+    if (route == NULL)
+        return;
+    assert(atomic_load(&route->connections) == 0);
+    if (route->consumer->shut != NULL) {
+        struct hook hook = hook_enter(route->conf.name, "shut");
+        route->consumer->shut(route, route->data);
+        hook_leave(&hook);
+    }
+    free_route(route);
+}
+
+/* --- threads --- */
+
+bool instance_start(sluice_route *route, struct loop *loop) {
+    sluice_thread *thread = calloc(1, sizeof(*thread));
+    if (thread == NULL)
+        abort();
+    thread->loop = loop;
+    thread->route = route;
+    route->threads[loop_index(loop)] = thread;
+    if (route->consumer->thread_start == NULL)
+        return true;
+    struct hook hook = hook_enter(route->conf.name, "thread_start");
+    int result = route->consumer->thread_start(thread, route, &thread->data);
+    hook_leave(&hook);
+    return result == 0;
+}
+
+void instance_stop(sluice_route *route, struct loop *loop) {
+    sluice_thread *thread = route->threads[loop_index(loop)];
+    if (thread == NULL)
+        return;
+    for (struct every *every = thread->every, *next; every != NULL; every = next) {
+        next = every->next;
+        loop_timer_clear(loop, &every->timer);
+        free(every);
+    }
+    thread->every = NULL;
+    if (route->consumer->thread_stop != NULL) {
+        struct hook hook = hook_enter(route->conf.name, "thread_stop");
+        route->consumer->thread_stop(thread, thread->data);
+        hook_leave(&hook);
+    }
+    route->threads[loop_index(loop)] = NULL;
+    free(thread);
+}
+
+static void on_every(struct timer *timer) {
+    struct every *every = (struct every *)timer;
+    loop_timer_set(every->thread->loop, timer, every->ms);
+    struct hook hook = hook_enter(every->thread->route->conf.name, "every");
+    every->fn(every->thread, every->arg);
+    hook_leave(&hook);
+}
+
+int instance_every(sluice_thread *thread, uint64_t ms, sluice_every_fn fn, void *arg) {
+    if (ms == 0 || ms > TIMER_MS_MAX || fn == NULL)
+        return SLUICE_INVALID;
+    if (thread->every_count == EVERY_MAX)
+        return SLUICE_FULL;
+    struct every *every = calloc(1, sizeof(*every));
+    if (every == NULL)
+        abort();
+    *every = (struct every){{on_every, 0, 0}, thread->every, thread, ms, fn, arg};
+    thread->every = every;
+    thread->every_count++;
+    loop_timer_set(thread->loop, &every->timer, ms);
+    return SLUICE_OK;
+}
+
+/* --- what others read --- */
+
+const struct instance_conf *instance_conf(const sluice_route *route) { return &route->conf; }
+
+const sluice_consumer *instance_consumer(const sluice_route *route) { return route->consumer; }
+
+const char *instance_name(const sluice_route *route) { return route->conf.name; }
+
+void *instance_data(const sluice_route *route) { return route->data; }
+
+sluice_thread *instance_thread(const sluice_route *route, const struct loop *loop) {
+    return route->threads[loop_index(loop)];
+}
+
+void *instance_thread_data(const sluice_route *route, const struct loop *loop) {
+    const sluice_thread *thread = instance_thread(route, loop);
+    return thread == NULL ? NULL : thread->data;
+}
+
+void instance_count(sluice_route *route, int change) {
+    atomic_fetch_add_explicit(&route->connections, (size_t)change, memory_order_relaxed);
+}
+
+size_t instance_connections(const sluice_route *route) {
+    return atomic_load_explicit(&route->connections, memory_order_relaxed);
+}
+
+const struct option_source *instance_options(const sluice_route *route) {
+    return route->conf.options;
+}
+
+const char *instance_keep_text(sluice_route *route, const char *text) {
+    size_t size = strlen(text) + 1;
+    struct text *kept = malloc(sizeof(*kept) + size);
+    if (kept == NULL)
+        abort();
+    memcpy(kept->bytes, text, size);
+    kept->next = route->texts;
+    route->texts = kept;
+    return kept->bytes;
+}

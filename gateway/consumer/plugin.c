@@ -1,0 +1,484 @@
+#include "consumer/plugin.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "consumer/image.h"
+#include "observe/log.h"
+
+#ifndef MFD_EXEC /* Linux 6.3; older headers lack it */
+#define MFD_EXEC 0x0010U
+#endif
+
+#define FILE_BYTES_MAX (512u << 20)
+#define DATA_SIZE_MAX (1u << 20)
+#define DIGEST_SIZE 32
+#define NAME_MAX_COMPARED 64
+
+/* A file's content, sealed: nobody can change or shrink it any more, so reading it is always safe.
+ */
+struct copy {
+    int fd;
+    uint8_t *bytes;
+    size_t size;
+    unsigned char digest[DIGEST_SIZE];
+};
+
+struct plugin {
+    struct plugin *next;
+    char *path;
+    /* Open for ever: the loader compares names before files, so a number used again would return
+     * this plugin. */
+    struct copy copy;
+    char loaded_name[32];
+    void *handle;
+    bool ready; /* its entry has run and consumer is filled */
+    sluice_consumer consumer;
+};
+
+/* All that the loader took, newest first; grows only. */
+static struct plugin *loaded;
+
+static void copy_close(struct copy *copy) {
+    if (copy->bytes)
+        munmap(copy->bytes, copy->size);
+    if (copy->fd >= 0)
+        close(copy->fd);
+}
+
+static const char *kind_of(mode_t mode) {
+    if (S_ISDIR(mode))
+        return "a directory";
+    if (S_ISFIFO(mode))
+        return "a pipe";
+    if (S_ISSOCK(mode))
+        return "a socket";
+    return "a device";
+}
+
+/* Without O_NONBLOCK a pipe of that name would hold the start up. */
+static int open_file(const char *path, struct error *error) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        error_set(error, "cannot be opened: %s", strerror(errno));
+        return -1;
+    }
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        error_set(error, "cannot be examined: %s", strerror(errno));
+    else if (!S_ISREG(status.st_mode))
+        error_set(error, "is %s, not a file", kind_of(status.st_mode));
+    else if (status.st_size > (off_t)FILE_BYTES_MAX)
+        error_set(error, "is larger than %u MiB", FILE_BYTES_MAX >> 20);
+    else
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static int create_memory_file(struct error *error) {
+    unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    int fd = memfd_create("sluice-plugin", flags | MFD_EXEC);
+    if (fd < 0 && errno == EINVAL) /* a kernel before 6.3: every memory file may be executed */
+        fd = memfd_create("sluice-plugin", flags);
+    if (fd < 0 && errno == EACCES)
+        error_set(error, "cannot be loaded: the kernel forbids code in memory files; set the "
+                         "sysctl vm.memfd_noexec "
+                         "to 0 or 1");
+    else if (fd < 0)
+        error_set(error, "cannot be loaded: no memory file: %s", strerror(errno));
+    return fd;
+}
+
+static bool write_all(int fd, const char *bytes, size_t size) {
+    while (size > 0) {
+        ssize_t written = write(fd, bytes, size);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return false;
+        bytes += written;
+        size -= (size_t)written;
+    }
+    return true;
+}
+
+/* Copies to the end, whatever the file's size was said to be: it may change meanwhile. */
+static bool copy_bytes(int from, int to, struct error *error) {
+    char buffer[65536];
+    for (size_t total = 0;;) {
+        ssize_t count = read(from, buffer, sizeof(buffer));
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return error_set(error, "cannot be read: %s", strerror(errno));
+        if (count == 0)
+            return true;
+        total += (size_t)count;
+        if (total > FILE_BYTES_MAX)
+            return error_set(error, "is larger than %u MiB", FILE_BYTES_MAX >> 20);
+        if (!write_all(to, buffer, (size_t)count))
+            return error_set(error, "cannot be copied to memory: %s", strerror(errno));
+    }
+}
+
+static bool seal(struct copy *copy, struct error *error) {
+    struct stat status;
+    if (fcntl(copy->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) !=
+            0 ||
+        fstat(copy->fd, &status) != 0)
+        return error_set(error, "cannot be sealed in memory: %s", strerror(errno));
+    copy->size = (size_t)status.st_size;
+    if (copy->size == 0)
+        return error_set(error, "is empty: copy or build it again");
+    void *bytes = mmap(NULL, copy->size, PROT_READ, MAP_PRIVATE, copy->fd, 0);
+    if (bytes == MAP_FAILED)
+        return error_set(error, "cannot be read from memory: %s", strerror(errno));
+    copy->bytes = bytes;
+    int digested = EVP_Digest(copy->bytes, copy->size, copy->digest, NULL, EVP_sha256(), NULL);
+    assert(digested == 1);
+    (void)digested;
+    return true;
+}
+
+static bool copy_open(struct copy *copy, const char *path, struct error *error) {
+    *copy = (struct copy){.fd = -1};
+    int fd = open_file(path, error);
+    if (fd < 0)
+        return false;
+    copy->fd = create_memory_file(error);
+    bool ok = copy->fd >= 0 && copy_bytes(fd, copy->fd, error) && seal(copy, error);
+    close(fd);
+    if (!ok)
+        copy_close(copy);
+    return ok;
+}
+
+static struct plugin *find_same(const struct copy *copy) {
+    for (struct plugin *plugin = loaded; plugin; plugin = plugin->next)
+        if (plugin->copy.size == copy->size &&
+            memcmp(plugin->copy.digest, copy->digest, DIGEST_SIZE) == 0 &&
+            memcmp(plugin->copy.bytes, copy->bytes, copy->size) == 0)
+            return plugin;
+    return NULL;
+}
+
+/* The same question is asked of the note, before the plugin runs, and of the descriptor. */
+static bool check_abi(uint32_t major, uint32_t minor, uint32_t minor_needed, struct error *error) {
+    if (major != SLUICE_ABI_MAJOR)
+        return error_set(
+            error,
+            "is built for ABI %u.%u, and this server has ABI %u.%u: rebuild it against "
+            "sluice/consumer.h of this version",
+            major, minor, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR);
+    if (minor_needed > SLUICE_ABI_MINOR)
+        return error_set(
+            error,
+            "needs ABI %u.%u, and this server has ABI %u.%u: run it on a newer server, or "
+            "rebuild it against sluice/consumer.h of this version",
+            major, minor_needed, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR);
+    return true;
+}
+
+static bool check_image(const struct copy *copy, struct image *image, struct error *error) {
+    struct sluice_note note;
+    if (!image_open(image, copy->bytes, copy->size, error))
+        return false;
+    if (!image_note(image, &note))
+        return error_set(
+            error,
+            "is not a Sluice plugin: it has no ABI note (is SLUICE_CONSUMER missing at the end of "
+            "one source file?)");
+    return check_abi(note.abi_major, note.abi_minor, note.minor_needed, error);
+}
+
+static bool explain_missing_library(const struct image *image, const char *name, int length,
+                                    struct error *error) {
+    const char *runpath = image_runpath(image);
+    bool origin = runpath && (strstr(runpath, "$ORIGIN") || strstr(runpath, "${ORIGIN}"));
+    return error_set(error,
+                     "needs %.*s, which is not installed: install it, or link it statically%s",
+                     length, name,
+                     origin ? " (its RUNPATH uses $ORIGIN, which cannot work, since plugins are "
+                              "loaded from a copy in "
+                              "memory: use a full path)"
+                            : "");
+}
+
+/* Says in our words what the loader said in its own. The name of the copy tells a person nothing,
+ * so it goes. */
+static bool explain(const struct plugin *plugin, const struct image *image, const char *said,
+                    struct error *error) {
+    static const char no_file[] = ": cannot open shared object file: No such file or directory";
+    static const char no_symbol[] = "undefined symbol: ";
+    const char *missing = strstr(said, no_file);
+    if (missing)
+        return explain_missing_library(image, said, (int)(missing - said), error);
+    const char *symbol = strstr(said, no_symbol);
+    if (symbol) {
+        symbol += sizeof(no_symbol) - 1;
+        return error_set(
+            error,
+            "uses `%.*s`, which nothing provides: add the source or library that has it; link "
+            "with -Wl,-z,defs to see this at link time",
+            (int)strcspn(symbol, ","), symbol);
+    }
+    size_t own = strlen(plugin->loaded_name);
+    if (strncmp(said, plugin->loaded_name, own) == 0 && strncmp(said + own, ": ", 2) == 0)
+        said += own + 2;
+    bool newer_system = strstr(said, ": version `") != NULL;
+    return error_set(
+        error, "cannot be loaded: %s%s", said,
+        newer_system ? " (it was built against newer libraries: build it on this system)" : "");
+}
+
+static bool open_plugin(struct plugin *plugin, const struct image *image, struct error *error) {
+    snprintf(plugin->loaded_name, sizeof(plugin->loaded_name), "/proc/self/fd/%d", plugin->copy.fd);
+    plugin->handle = dlopen(plugin->loaded_name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (plugin->handle)
+        return true;
+    const char *said = dlerror();
+    return explain(plugin, image, said ? said : "the loader does not say why", error);
+}
+
+/* Checked again: a note may come from another file of the plugin, built earlier. A shorter
+   descriptor is an older minor's, and what it lacks is zero; of a longer one only what is known
+   here is read. */
+static bool read_descriptor(struct plugin *plugin, const sluice_consumer *from,
+                            struct error *error) {
+    if (!from || from->magic != SLUICE_MAGIC || from->size < offsetof(sluice_consumer, data_size))
+        return error_set(error, "returns no consumer from %s: is it made by SLUICE_CONSUMER?",
+                         SLUICE_ENTRY);
+    if (!check_abi(from->abi_major, from->abi_minor, from->minor_needed, error))
+        return false;
+    if (!from->name || !from->name[0] || !from->version)
+        return error_set(error,
+                         "has a consumer without a name or version: give SLUICE_CONSUMER both");
+    memset(&plugin->consumer, 0, sizeof(plugin->consumer));
+    memcpy(&plugin->consumer, from, from->size < sizeof(*from) ? from->size : sizeof(*from));
+    plugin->consumer.size = sizeof(plugin->consumer);
+    if (plugin->consumer.data_size > DATA_SIZE_MAX)
+        return error_set(error, "asks for %u bytes of data for each connection; the most is %u",
+                         plugin->consumer.data_size, DATA_SIZE_MAX);
+    return true;
+}
+
+static bool enter(struct plugin *plugin, const struct sluice_host *host, struct error *error) {
+    union {
+        void *address;
+        sluice_entry_fn call;
+    } entry = {dlsym(plugin->handle, SLUICE_ENTRY)};
+    if (!entry.address)
+        return error_set(
+            error, "does not export %s: is SLUICE_CONSUMER missing, or hidden by a linker script?",
+            SLUICE_ENTRY);
+    plugin->ready = read_descriptor(plugin, entry.call(host), error);
+    return plugin->ready;
+}
+
+static void warn_of_exports(const struct plugin *plugin, const struct image *image) {
+    const char *first;
+    size_t count = image_exports(image, SLUICE_ENTRY, &first);
+    if (count > 0)
+        log_line(LOG_AT_WARNING,
+                 "plugin %s exports %zu other symbol%s, e.g. `%s`: build it with "
+                 "-fvisibility=hidden, or they may be "
+                 "bound to libraries' functions of that name",
+                 plugin->path, count, count == 1 ? "" : "s", first);
+}
+
+/* Loads a copy that is new. Once the loader took it, it stays in the list, whatever its entry says:
+   the code can't be taken out again, and its descriptor must not be reused. */
+static struct plugin *load_copy(const struct copy *copy, const char *path, struct error *error) {
+    struct image image;
+    if (!check_image(copy, &image, error))
+        return NULL;
+    struct plugin *plugin = calloc(1, sizeof(*plugin));
+    if (!plugin)
+        abort();
+    plugin->copy = *copy;
+    if (!open_plugin(plugin, &image, error)) {
+        free(plugin);
+        return NULL;
+    }
+    plugin->path = strdup(path);
+    if (!plugin->path)
+        abort();
+    plugin->next = loaded;
+    loaded = plugin;
+    warn_of_exports(plugin, &image);
+    return plugin;
+}
+
+static bool load(const char *path, const struct sluice_host *host, struct plugin **plugin,
+                 struct error *error) {
+    struct copy copy;
+    if (!copy_open(&copy, path, error))
+        return false;
+    *plugin = find_same(&copy);
+    if (*plugin) {
+        copy_close(&copy);
+    } else {
+        *plugin = load_copy(&copy, path, error);
+        if (!*plugin)
+            copy_close(&copy);
+    }
+    return *plugin && ((*plugin)->ready || enter(*plugin, host, error));
+}
+
+/* How many single-character changes turn one name into the other, at most NAME_MAX_COMPARED
+ * characters of each. */
+static size_t distance(const char *left, const char *right) {
+    size_t row[NAME_MAX_COMPARED + 1], width = strnlen(right, NAME_MAX_COMPARED);
+    for (size_t j = 0; j <= width; j++)
+        row[j] = j;
+    for (size_t i = 0; i < NAME_MAX_COMPARED && left[i]; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < width; j++) {
+            size_t change = diagonal + (left[i] != right[j]);
+            diagonal = row[j + 1];
+            size_t step = (row[j] < diagonal ? row[j] : diagonal) + 1;
+            row[j + 1] = change < step ? change : step;
+        }
+    }
+    return row[width];
+}
+
+/* name.so as installed, name/name.so as a build tree has it; NULL when neither is there. */
+static char *find_in(const char *directory, const char *name) {
+    char *path;
+    if (asprintf(&path, "%s/%s.so", directory, name) < 0)
+        abort();
+    if (access(path, F_OK) == 0)
+        return path;
+    free(path);
+    if (asprintf(&path, "%s/%s/%s.so", directory, name, name) < 0)
+        abort();
+    if (access(path, F_OK) == 0)
+        return path;
+    free(path);
+    return NULL;
+}
+
+struct nearest {
+    const char *wanted;
+    char name[NAME_MAX_COMPARED + 1];
+    size_t distance; /* more than this is no help */
+};
+
+/* Of equally near names the first of the alphabet wins, since directories have no order. */
+static void consider(struct nearest *nearest, const char *name) {
+    size_t away = distance(nearest->wanted, name);
+    if (away > nearest->distance ||
+        (away == nearest->distance && nearest->name[0] && strcmp(name, nearest->name) >= 0))
+        return;
+    nearest->distance = away;
+    strcpy(nearest->name, name);
+}
+
+static void consider_directory(struct nearest *nearest, const char *directory) {
+    DIR *entries = opendir(directory);
+    for (struct dirent *entry; entries && (entry = readdir(entries));) {
+        char name[NAME_MAX_COMPARED + 1];
+        size_t length = strlen(entry->d_name);
+        if (length > 3 && strcmp(entry->d_name + length - 3, ".so") == 0)
+            length -= 3;
+        if (length >= sizeof(name) || entry->d_name[0] == '.')
+            continue;
+        memcpy(name, entry->d_name, length);
+        name[length] = '\0';
+        char *path = find_in(directory, name);
+        if (path)
+            consider(nearest, name);
+        free(path);
+    }
+    if (entries)
+        closedir(entries);
+}
+
+static bool report_not_found(const char *name, const char *const *directories, size_t count,
+                             struct error *error) {
+    struct nearest nearest = {.wanted = name, .distance = strlen(name) / 3 + 1};
+    char *looked = NULL;
+    size_t size;
+    FILE *text = open_memstream(&looked, &size);
+    if (!text)
+        abort();
+    for (size_t i = 0; i < count; i++) {
+        bool there = access(directories[i], F_OK) == 0;
+        fprintf(text, "%s%s%s", i ? ", " : "", directories[i], there ? "" : " (not there)");
+        consider_directory(&nearest, directories[i]);
+    }
+    if (count == 0)
+        fputs("no directory at all", text);
+    fclose(text);
+    if (nearest.name[0])
+        error_set(error, "there is no plugin `%s`; did you mean `%s`? Looked for %s.so in: %s",
+                  name, nearest.name, name, looked);
+    else
+        error_set(error, "there is no plugin `%s`. Looked for %s.so in: %s", name, name, looked);
+    free(looked);
+    return false;
+}
+
+static bool find_path(const char *name, const char *base, char **path, struct error *error) {
+    bool relative = name[0] != '/' && base && base[0];
+    int length = relative ? asprintf(path, "%s/%s", base, name) : asprintf(path, "%s", name);
+    if (length < 0)
+        abort();
+    if (access(*path, F_OK) == 0)
+        return true;
+    error_set(error, "there is no plugin file %s: %s", *path, strerror(errno));
+    free(*path);
+    *path = NULL;
+    return false;
+}
+
+bool plugin_find(const char *name, const char *base, const char *const *directories, size_t count,
+                 char **path, struct error *error) {
+    size_t length = strlen(name);
+    *path = NULL;
+    if (length == 0)
+        return error_set(error, "a plugin's name is empty");
+    if (strchr(name, '/') || (length > 3 && strcmp(name + length - 3, ".so") == 0))
+        return find_path(name, base, path, error);
+    for (size_t i = 0; i < count; i++) {
+        *path = find_in(directories[i], name);
+        if (*path)
+            return true;
+    }
+    return report_not_found(name, directories, count, error);
+}
+
+bool plugin_load(const char *path, const struct sluice_host *host, struct plugin **plugin,
+                 struct error *error) {
+    struct error reason;
+    struct plugin *found = NULL;
+    *plugin = NULL;
+    if (!load(path, host, &found, &reason))
+        return error_set(error, "%s %s", path, reason.text);
+    *plugin = found;
+    return true;
+}
+
+const sluice_consumer *plugin_consumer(const struct plugin *plugin) { return &plugin->consumer; }
+
+const char *plugin_path(const struct plugin *plugin) { return plugin->path; }
+
+const struct plugin *plugin_by_loaded_name(const char *name) {
+    for (const struct plugin *plugin = loaded; plugin; plugin = plugin->next)
+        if (strcmp(plugin->loaded_name, name) == 0)
+            return plugin;
+    return NULL;
+}

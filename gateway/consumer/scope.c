@@ -1,0 +1,237 @@
+#include "consumer/scope.h"
+
+#include <sluice/consumer.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static char *pool_string(h2o_req_t *req, const char *base, size_t size) {
+    return h2o_strdup(&req->pool, base, size).base;
+}
+
+/* --- what lives on --- */
+
+static void write_peer(h2o_req_t *req, char *text, size_t room) {
+    struct sockaddr_storage address;
+    struct sockaddr *sa = (struct sockaddr *)&address;
+    socklen_t size = req->conn->callbacks->get_peername(req->conn, sa);
+    char host[NI_MAXHOST];
+    if (size == 0 || (sa->sa_family != AF_INET && sa->sa_family != AF_INET6) ||
+        h2o_socket_getnumerichost(sa, size, host) == SIZE_MAX) {
+        snprintf(text, room, "unix");
+        return;
+    }
+    int port = (int)h2o_socket_getport(sa);
+    if (sa->sa_family == AF_INET6)
+        snprintf(text, room, "[%s]:%d", host, port);
+    else
+        snprintf(text, room, "%s:%d", host, port);
+}
+
+void scope_init(struct scope *scope, h2o_req_t *req, const struct captures *captures) {
+    char peer[NI_MAXHOST + 16];
+    write_peer(req, peer, sizeof(peer));
+    size_t count = captures->names->count;
+    size_t size = count * sizeof(char *) + strlen(peer) + 1;
+    for (size_t i = 0; i < count; i++)
+        size += captures->values[i].len + 1;
+    char **block = h2o_mem_alloc(size);
+    char *at = (char *)(block + count);
+    for (size_t i = 0; i < count; i++) {
+        h2o_iovec_t value = captures->values[i];
+        block[i] = value.base == NULL ? NULL : at;
+        if (value.len > 0)
+            memcpy(at, value.base, value.len);
+        at[value.len] = '\0';
+        at += value.len + 1;
+    }
+    memcpy(at, peer, strlen(peer) + 1);
+    *scope = (struct scope){.req = req, .names = captures->names, .captures = block, .peer = at};
+}
+
+void scope_dispose(struct scope *scope) {
+    free(scope->captures);
+    free(scope->subprotocol);
+    scope->captures = NULL;
+    scope->subprotocol = NULL;
+    scope->peer = NULL;
+}
+
+void scope_forget_request(struct scope *scope) { scope->req = NULL; }
+
+const char *scope_param(const struct scope *scope, const char *name) {
+    if (name == NULL)
+        return NULL;
+    char *end;
+    unsigned long number = strtoul(name, &end, 10);
+    if (*name >= '0' && *name <= '9' && *end == '\0')
+        return number < scope->names->count ? scope->captures[number] : NULL;
+    for (size_t i = 0; i < scope->names->count; i++)
+        if (scope->names->names[i] != NULL && strcmp(scope->names->names[i], name) == 0)
+            return scope->captures[i];
+    return NULL;
+}
+
+/* --- what the request holds --- */
+
+const char *scope_header(h2o_req_t *req, const char *name) {
+    if (strcmp(name, "host") == 0) /* h2o keeps it apart */
+        return pool_string(req, req->input.authority.base, req->input.authority.len);
+    size_t name_size = strlen(name), size = 0;
+    char *joined = NULL;
+    for (size_t i = 0; i < req->headers.size; i++) {
+        const h2o_header_t *header = &req->headers.entries[i];
+        if (!h2o_memis(header->name->base, header->name->len, name, name_size))
+            continue;
+        char *longer = h2o_mem_alloc_pool(&req->pool, size + 2 + header->value.len + 1);
+        if (joined != NULL) {
+            memcpy(longer, joined, size);
+            memcpy(longer + size, ", ", 2);
+            size += 2;
+        }
+        memcpy(longer + size, header->value.base, header->value.len);
+        size += header->value.len;
+        longer[size] = '\0';
+        joined = longer;
+    }
+    return joined;
+}
+
+static const char *any_header(h2o_req_t *req, const char *name) {
+    if (name == NULL)
+        return NULL;
+    char *lower = pool_string(req, name, strlen(name));
+    h2o_strtolower(lower, strlen(lower));
+    return scope_header(req, lower);
+}
+
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* application/x-www-form-urlencoded: "+" is a space, %XX a byte. A NUL would cut the string: the
+ * parameter is absent. */
+static const char *decode_parameter(h2o_req_t *req, const char *text, size_t size) {
+    char *decoded = h2o_mem_alloc_pool(&req->pool, size + 1), *to = decoded;
+    for (size_t i = 0; i < size; i++) {
+        int high = 0, low = 0;
+        if (text[i] == '%' && i + 2 < size && (high = hex_digit(text[i + 1])) >= 0 &&
+            (low = hex_digit(text[i + 2])) >= 0) {
+            *to = (char)(high * 16 + low);
+            i += 2;
+        } else {
+            *to = text[i] == '+' ? ' ' : text[i];
+        }
+        if (*to++ == '\0')
+            return NULL;
+    }
+    *to = '\0';
+    return decoded;
+}
+
+static const char *query(h2o_req_t *req, const char *name) {
+    if (req->query_at == SIZE_MAX || req->query_at >= req->path.len)
+        return NULL;
+    const char *at = req->path.base + req->query_at + 1, *end = req->path.base + req->path.len;
+    if (name == NULL)
+        return pool_string(req, at, (size_t)(end - at));
+    for (const char *stop; at <= end; at = stop + 1) {
+        stop = memchr(at, '&', (size_t)(end - at));
+        stop = stop == NULL ? end : stop;
+        const char *equals = memchr(at, '=', (size_t)(stop - at));
+        const char *key_end = equals == NULL ? stop : equals;
+        const char *key = decode_parameter(req, at, (size_t)(key_end - at));
+        if (key != NULL && strcmp(key, name) == 0) {
+            const char *value = equals == NULL ? stop : equals + 1;
+            return decode_parameter(req, value, (size_t)(stop - value));
+        }
+    }
+    return NULL;
+}
+
+/* RFC 6265 section 5.4: pairs split by semicolons; the first of a name counts. */
+static const char *find_cookie(h2o_req_t *req, h2o_iovec_t pairs, const char *name) {
+    const char *at = pairs.base, *end = pairs.base + pairs.len;
+    size_t name_size = strlen(name);
+    for (const char *stop; at < end; at = stop + 1) {
+        stop = memchr(at, ';', (size_t)(end - at));
+        stop = stop == NULL ? end : stop;
+        h2o_iovec_t pair = h2o_str_stripws(at, (size_t)(stop - at));
+        if (pair.len > name_size && pair.base[name_size] == '=' &&
+            memcmp(pair.base, name, name_size) == 0)
+            return pool_string(req, pair.base + name_size + 1, pair.len - name_size - 1);
+    }
+    return NULL;
+}
+
+static const char *cookie(h2o_req_t *req, const char *name) {
+    for (size_t i = 0; name != NULL && i < req->headers.size; i++) {
+        const h2o_header_t *header = &req->headers.entries[i];
+        if (header->name != &H2O_TOKEN_COOKIE->buf)
+            continue;
+        const char *value = find_cookie(req, header->value, name);
+        if (value != NULL)
+            return value;
+    }
+    return NULL;
+}
+
+static const char *iovec_string(h2o_req_t *req, h2o_iovec_t text) {
+    return text.base == NULL ? NULL : pool_string(req, text.base, text.len);
+}
+
+const char *scope_get(const struct scope *scope, int what, const char *name) {
+    h2o_req_t *req = scope->req;
+    if (what == SLUICE_PEER)
+        return scope->peer;
+    if (what == SLUICE_SUBPROTOCOL)
+        return scope->subprotocol;
+    if (req == NULL)
+        return NULL;
+    switch (what) {
+    case SLUICE_PATH:
+        return iovec_string(req, req->path_normalized);
+    case SLUICE_QUERY:
+        return query(req, name);
+    case SLUICE_HEADER:
+        return any_header(req, name);
+    case SLUICE_COOKIE:
+        return cookie(req, name);
+    case SLUICE_METHOD:
+        return iovec_string(req, req->input.method);
+    case SLUICE_BODY:
+        return iovec_string(req, req->entity);
+    case SLUICE_OFFERED:
+        return scope_header(req, "sec-websocket-protocol");
+    case SLUICE_HOST:
+        return iovec_string(req, req->input.authority);
+    case SLUICE_SCHEME:
+        return iovec_string(req, req->input.scheme->name);
+    default:
+        return NULL;
+    }
+}
+
+bool scope_choose_subprotocol(struct scope *scope, const char *name) {
+    const char *offered =
+        scope->req == NULL ? NULL : scope_header(scope->req, "sec-websocket-protocol");
+    size_t name_size = strlen(name), size;
+    if (offered == NULL || name_size == 0)
+        return false;
+    h2o_iovec_t rest = h2o_iovec_init(offered, strlen(offered));
+    const char *token;
+    while ((token = h2o_next_token(&rest, ',', &size, NULL)) != NULL) {
+        if (size != name_size || memcmp(token, name, size) != 0)
+            continue;
+        free(scope->subprotocol);
+        scope->subprotocol = h2o_strdup(NULL, name, name_size).base;
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,125 @@
+/*
+ * Groups: who hears. A group is a named set of members in a namespace, spread over the threads. It
+ * has a home thread (a hash of its name), which gives every message its place, so that all members
+ * hear one order. A send goes to the home by mail, unless it is this thread; the home hands it to
+ * each thread that has members, which queues one shared frame to their sessions.
+ *
+ * Each thread has one `groups`; calls are made on that thread unless marked [any].
+ */
+#ifndef SLUICE_GROUP_GROUP_H
+#define SLUICE_GROUP_GROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct loop;
+struct frame;
+struct session;
+struct groups;
+struct member;
+struct membership;
+
+#define GROUP_NAME_MAX 200
+#define GROUP_INFO_MAX 256
+#define GROUP_MEMBERS_MAX 10000
+
+/* What a member's owner is told, in the CALLS stage: never inside a call of the owner's. */
+struct member_events {
+    /* A message of a group joined with GROUP_EVENTS; group and frame are borrowed. Any call may be
+       made inside, also one that ends this member. */
+    void (*event)(struct member *member, const char *group, struct frame *frame);
+};
+
+enum { GROUP_EVENTS = 1 };
+
+/* A connection as groups see it; embedded in its owner, zeroed, id (not 0), session and events set
+   before the first call. The session may be NULL for a member that joins with GROUP_EVENTS only,
+   events for one that never does. group_leave_all comes before either is freed, in the session's
+   `closed` at the latest. */
+struct member {
+    uint64_t id;
+    struct session *session;
+    const struct member_events *events;
+
+    /* private */
+    struct membership *memberships;
+    unsigned count; /* of memberships that it has not left */
+};
+
+enum group_result {
+    GROUP_OK,
+    GROUP_INVALID, /* a bad name or info; nothing was done */
+    GROUP_FULL     /* the member has as many memberships as it may have */
+};
+
+/* How a send ended, over all threads: members that it met, those whose queue took it, those whose
+   queue dropped something for it or that are closing; matched is the sum of both. The position
+   counts a group's messages from 1, and from 1 again once the group had no members. */
+struct group_report {
+    uint64_t matched, queued, dropped, position;
+};
+
+/* Answers come once for each call that returned GROUP_OK, on the asking thread, never inside the
+ * call. */
+struct group_tally {
+    void (*report)(void *arg, const struct group_report *report);
+    void *arg;
+};
+struct group_listing_entry {
+    uint64_t id;
+    const char *info; /* "" when it joined without */
+};
+
+/* members is borrowed. */
+typedef void (*group_listing_fn)(void *arg, const struct group_listing_entry *members, size_t count,
+                                 size_t total);
+
+/* What one thread holds. All are 0 again when its members, and those of its groups elsewhere, have
+ * left. */
+struct group_counts {
+    size_t memberships; /* of this thread's members, those under way included */
+    size_t views;       /* groups that these are in */
+    size_t homes;       /* groups with members whose home is here */
+    size_t members;     /* members of those, on any thread */
+};
+
+/* The groups of each of count loops (1 to 256), which know each other; loops[i] has index i. One
+   set a process. Main thread, before the loops run. */
+void groups_create_all(struct loop **loops, unsigned count);
+/* For tests, when nothing runs any more and no letter is under way. */
+void groups_free_all(struct loop **loops, unsigned count);
+struct groups *groups_of(const struct loop *loop);
+struct group_counts groups_count(const struct groups *groups);
+
+/* Whether a name may be a group's: 1 to GROUP_NAME_MAX bytes of UTF-8 (RFC 3629) without control
+   characters (U+0000 to U+001F, U+007F to U+009F); NULL may not. [any] */
+bool group_name_valid(const char *name);
+
+/* Joins; again: changes info and flags, in order. most: memberships that this member may have.
+   Until the home has answered, the member hears nothing of the group; from its place in the order
+   on, everything. info: up to GROUP_INFO_MAX bytes of UTF-8, copied, NULL for none. */
+enum group_result group_join(struct groups *groups, struct member *member, const char *space,
+                             const char *name, const char *info, unsigned flags, unsigned most);
+/* Leaves; messages ordered before the leave are still heard. GROUP_OK also when it is no member. */
+enum group_result group_leave(struct groups *groups, struct member *member, const char *space,
+                              const char *name);
+/* The member ends: leaves everything at once and hears no more. It may be freed, or used anew,
+ * right after. */
+void group_leave_all(struct groups *groups, struct member *member);
+
+/* Shares the frame with all members. except: a member's id, or 0. tally may be NULL, else it is
+ * copied. */
+enum group_result group_send(struct groups *groups, const char *space, const char *name,
+                             struct frame *frame, uint64_t except, const struct group_tally *tally);
+
+/* [any] The same from any thread, between groups_create_all and the end of the loops. */
+enum group_result group_send_any(const char *space, const char *name, struct frame *frame,
+                                 uint64_t except);
+
+/* Who is in it, in order of joining: at most `most` (and GROUP_MEMBERS_MAX) of them and the total.
+ */
+enum group_result group_list(struct groups *groups, const char *space, const char *name,
+                             size_t most, group_listing_fn fn, void *arg);
+
+#endif

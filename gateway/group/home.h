@@ -1,0 +1,57 @@
+/*
+ * What a group's home knows: who is in it, on which thread, in order of joining, and the position
+ * of its last message. It has one writer, the home's thread, and that is what gives a group one
+ * order without a lock. A group without members is forgotten. Called by the group's code.
+ */
+#ifndef SLUICE_GROUP_HOME_H
+#define SLUICE_GROUP_HOME_H
+
+#include "group/group.h"
+#include "group/key.h"
+#include "group/table.h"
+
+struct record;
+
+/* The groups whose home is one thread. */
+struct homes {
+    unsigned threads;
+    struct table by_key;
+    struct table records; /* one for each member, by the membership's serial */
+};
+
+struct home {
+    struct shared_key *key;
+    uint64_t position; /* the last message's, from 1 */
+    struct record *first, *last;
+    size_t count;
+    uint32_t on_thread[]; /* members of each thread */
+};
+
+/* A member as its thread presents it; info is copied, NULL for none. */
+struct home_member {
+    uint64_t serial, id;
+    unsigned thread;
+    const char *info;
+};
+
+/* An answer to a question of who is in it: one block, given back with free(). */
+struct listing {
+    size_t count, total;
+    struct group_listing_entry members[];
+};
+
+void home_init(struct homes *homes, unsigned threads);
+void home_clear(struct homes *homes);
+
+/* NULL when the group has no members. Valid until one leaves. */
+struct home *home_find(const struct homes *homes, const struct group_key *key);
+
+/* Adds the member behind all others; a membership that is known already gets the new info only. */
+void home_join(struct homes *homes, const struct group_key *key, const struct home_member *member);
+/* Nothing when there is no such membership. */
+void home_leave(struct homes *homes, uint64_t serial);
+
+/* At most `most` members in order of joining. */
+struct listing *home_list(const struct homes *homes, const struct group_key *key, size_t most);
+
+#endif

@@ -1,0 +1,355 @@
+#include "loop/loop.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "loop/h2o.h"
+#include "loop/timers.h"
+
+#define LOOPS_MAX 256
+
+struct chain {
+    struct mail *first, *last;
+};
+
+/* Letters from this loop to another, until the MAIL stage. */
+struct outbox {
+    struct loop *to;
+    struct chain letters;
+};
+
+struct stage {
+    struct loop_entry *first, *last;
+};
+
+struct loop {
+    h2o_loop_t *h2o;
+    unsigned index;
+    void *locals[LOOP_LOCALS];
+
+    /* the clock */
+    uint64_t now, skipped;
+    bool now_is_fresh;
+
+    /* the flush: an entry in a timeout of zero, so that it runs within h2o_evloop_run, behind the
+     * sockets' callbacks */
+    h2o_timeout_t at_once;
+    h2o_timeout_entry_t flush, due;
+    struct stage stages[LOOP_STAGES];
+    bool flushing;
+
+    struct timers timers;
+
+    /* mail */
+    struct outbox outboxes[LOOPS_MAX];
+    unsigned char dirty[LOOPS_MAX]; /* indexes of outboxes that hold letters */
+    unsigned dirty_count;
+    struct chain own; /* letters to itself */
+    struct loop_entry own_entry;
+    pthread_mutex_t lock;
+    struct chain inbox; /* under lock */
+    int wake_fd;
+    h2o_socket_t *wake;
+};
+
+static _Thread_local struct loop *current;
+
+/* --- the clock --- */
+
+static uint64_t read_clock(void) {
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (uint64_t)at.tv_sec * 1000 + (uint64_t)at.tv_nsec / 1000000;
+}
+
+uint64_t loop_now(struct loop *loop) {
+    if (!loop->now_is_fresh) {
+        loop->now = read_clock() + loop->skipped;
+        loop->now_is_fresh = true;
+    }
+    return loop->now;
+}
+
+void loop_skip(struct loop *loop, uint64_t ms) {
+    loop->skipped += ms;
+    loop->now_is_fresh = false;
+}
+
+/* --- stages --- */
+
+/* Links the entry so that it runs in the current or the next h2o_evloop_run. An entry that was
+   linked before the system clock was set back would wait for it: loop_turn links it anew. */
+static void run_soon(struct loop *loop, h2o_timeout_entry_t *entry) {
+    if (!h2o_timeout_is_linked(entry))
+        h2o_timeout_link(loop->h2o, &loop->at_once, entry);
+}
+
+static void arm_flush(struct loop *loop) {
+    if (!loop->flushing)
+        run_soon(loop, &loop->flush);
+}
+
+void loop_queue(struct loop *loop, enum loop_stage stage, struct loop_entry *entry) {
+    assert(stage != LOOP_MAIL);
+    if (entry->queued)
+        return;
+    entry->queued = true;
+    entry->next = NULL;
+    struct stage *queue = &loop->stages[stage];
+    if (queue->first == NULL)
+        queue->first = entry;
+    else
+        queue->last->next = entry;
+    queue->last = entry;
+    arm_flush(loop);
+}
+
+void loop_unqueue(struct loop *loop, enum loop_stage stage, struct loop_entry *entry) {
+    if (!entry->queued)
+        return;
+    struct stage *queue = &loop->stages[stage];
+    struct loop_entry *before = NULL;
+    for (struct loop_entry *at = queue->first; at != entry; at = at->next) {
+        assert(at != NULL);
+        before = at;
+    }
+    if (before == NULL)
+        queue->first = entry->next;
+    else
+        before->next = entry->next;
+    if (queue->last == entry)
+        queue->last = before;
+    entry->queued = false;
+}
+
+static struct loop_entry *pop(struct stage *queue) {
+    struct loop_entry *entry = queue->first;
+    if (entry != NULL) {
+        queue->first = entry->next;
+        entry->queued = false;
+    }
+    return entry;
+}
+
+/* Runs those that are in the queue now. Entries popped one by one, so that one may take back
+ * another. */
+static void run_present(struct stage *queue) {
+    struct loop_entry end = {.queued = true};
+    if (queue->first == NULL)
+        return;
+    queue->last->next = &end;
+    queue->last = &end;
+    struct loop_entry *entry;
+    while ((entry = pop(queue)) != &end)
+        entry->run(entry);
+    if (queue->first == NULL)
+        queue->last = NULL;
+}
+
+/* --- mail --- */
+
+static void append(struct chain *chain, struct chain more) {
+    if (chain->first == NULL)
+        chain->first = more.first;
+    else
+        chain->last->next = more.first;
+    chain->last = more.last;
+}
+
+/* One lock and at most one wake, however many letters. */
+static void post(struct loop *to, struct chain letters) {
+    pthread_mutex_lock(&to->lock);
+    bool was_empty = to->inbox.first == NULL;
+    append(&to->inbox, letters);
+    pthread_mutex_unlock(&to->lock);
+    if (was_empty)
+        eventfd_write(to->wake_fd, 1);
+}
+
+static void deliver_all(struct loop *loop, struct mail *letter) {
+    while (letter != NULL) {
+        struct mail *next = letter->next;
+        letter->deliver(letter, loop);
+        letter = next;
+    }
+}
+
+static void deliver_own(struct loop_entry *entry) {
+    struct loop *loop = H2O_STRUCT_FROM_MEMBER(struct loop, own_entry, entry);
+    struct mail *letters = loop->own.first;
+    loop->own = (struct chain){NULL, NULL};
+    deliver_all(loop, letters);
+}
+
+static void on_wake(h2o_socket_t *socket, const char *error) {
+    struct loop *loop = socket->data;
+    (void)error;
+    eventfd_t count;
+    eventfd_read(loop->wake_fd, &count);
+    pthread_mutex_lock(&loop->lock);
+    struct mail *letters = loop->inbox.first;
+    loop->inbox = (struct chain){NULL, NULL};
+    pthread_mutex_unlock(&loop->lock);
+    deliver_all(loop, letters);
+}
+
+static void send_mail(struct loop *loop) {
+    while (loop->dirty_count > 0) {
+        struct outbox *outbox = &loop->outboxes[loop->dirty[--loop->dirty_count]];
+        struct chain letters = outbox->letters;
+        outbox->letters = (struct chain){NULL, NULL};
+        post(outbox->to, letters);
+    }
+}
+
+static void hold_until_flush(struct loop *from, struct loop *to, struct chain letter) {
+    struct outbox *outbox = &from->outboxes[to->index];
+    if (outbox->letters.first == NULL) {
+        from->dirty[from->dirty_count++] = (unsigned char)to->index;
+        outbox->to = to;
+    }
+    append(&outbox->letters, letter);
+    arm_flush(from);
+}
+
+void loop_mail(struct loop *to, struct mail *mail) {
+    struct chain letter = {mail, mail};
+    mail->next = NULL;
+    if (current == NULL) {
+        post(to, letter);
+    } else if (current == to) {
+        append(&to->own, letter);
+        loop_queue(to, LOOP_CALLS, &to->own_entry);
+    } else {
+        hold_until_flush(current, to, letter);
+    }
+}
+
+/* --- timers --- */
+
+void loop_timer_set(struct loop *loop, struct timer *timer, uint64_t ms) {
+    timer->at = loop_now(loop) + (ms == 0 ? 1 : ms);
+    timers_place(&loop->timers, timer);
+}
+
+void loop_timer_clear(struct loop *loop, struct timer *timer) {
+    timers_remove(&loop->timers, timer);
+}
+
+static void run_due(h2o_timeout_entry_t *entry) {
+    struct loop *loop = H2O_STRUCT_FROM_MEMBER(struct loop, due, entry);
+    uint64_t now = loop_now(loop);
+    struct timer *timer;
+    while ((timer = timers_first(&loop->timers)) != NULL && timer->at <= now) {
+        timers_remove(&loop->timers, timer);
+        timer->run(timer);
+    }
+}
+
+/* --- the turn --- */
+
+/* The stages in order; what a later one queues for an earlier one runs before the later goes on.
+   CALLS run once, so that a callback that always asks for another can't hold the loop. */
+static void flush(h2o_timeout_entry_t *entry) {
+    struct loop *loop = H2O_STRUCT_FROM_MEMBER(struct loop, flush, entry);
+    loop->flushing = true;
+    run_present(&loop->stages[LOOP_CALLS]);
+    int stage = LOOP_MAIL;
+    while (stage < LOOP_STAGES) {
+        send_mail(loop);
+        if (loop->stages[stage].first == NULL) {
+            stage++;
+            continue;
+        }
+        run_present(&loop->stages[stage]);
+        stage = LOOP_MAIL;
+    }
+    loop->flushing = false;
+}
+
+static int wait_ms(struct loop *loop, int most_ms) {
+    struct timer *first = timers_first(&loop->timers);
+    uint64_t now = loop_now(loop);
+    if (first == NULL || first->at > now + (uint64_t)most_ms)
+        return most_ms;
+    return first->at <= now ? 0 : (int)(first->at - now);
+}
+
+void loop_turn(struct loop *loop, int most_ms) {
+    assert(current == loop);
+    loop->now_is_fresh = false;
+    int wait = wait_ms(loop, most_ms);
+    h2o_timeout_unlink(&loop->due);
+    h2o_timeout_unlink(&loop->flush);
+    if (wait == 0)
+        run_soon(loop, &loop->due);
+    run_soon(loop, &loop->flush);
+    bool pending = loop->stages[LOOP_CALLS].first != NULL || loop->dirty_count > 0;
+    if (!pending)
+        for (int stage = LOOP_MAIL; stage < LOOP_STAGES; stage++)
+            pending = pending || loop->stages[stage].first != NULL;
+    if (!pending)
+        h2o_timeout_unlink(&loop->flush);
+    loop->now_is_fresh = false; /* the wait is in the next line */
+    h2o_evloop_run(loop->h2o, wait);
+}
+
+/* --- its life --- */
+
+struct loop *loop_create(unsigned index) {
+    assert(index < LOOPS_MAX);
+    struct loop *loop = calloc(1, sizeof(*loop));
+    if (loop == NULL)
+        abort();
+    loop->index = index;
+    loop->h2o = h2o_evloop_create();
+    h2o_timeout_init(loop->h2o, &loop->at_once, 0);
+    loop->flush.cb = flush;
+    loop->due.cb = run_due;
+    loop->own_entry.run = deliver_own;
+    pthread_mutex_init(&loop->lock, NULL);
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop->wake_fd == -1)
+        abort();
+    loop->wake = h2o_evloop_socket_create(loop->h2o, loop->wake_fd, H2O_SOCKET_FLAG_DONT_READ);
+    loop->wake->data = loop;
+    h2o_socket_read_start(loop->wake, on_wake);
+    return loop;
+}
+
+void loop_free(struct loop *loop) {
+    if (loop == NULL)
+        return;
+    assert(loop->timers.count == 0 && loop->inbox.first == NULL);
+    h2o_socket_close(loop->wake);
+    h2o_timeout_unlink(&loop->flush);
+    h2o_timeout_unlink(&loop->due);
+    h2o_evloop_run(loop->h2o, 0); /* closed sockets are freed in the next run */
+    h2o_timeout_dispose(loop->h2o, &loop->at_once);
+    h2o_evloop_destroy(loop->h2o);
+    pthread_mutex_destroy(&loop->lock);
+    free(loop->timers.heap);
+    if (current == loop)
+        current = NULL;
+    free(loop);
+}
+
+void loop_enter(struct loop *loop) { current = loop; }
+
+struct loop *loop_current(void) {
+    return current;
+}
+
+h2o_loop_t *loop_h2o(const struct loop *loop) { return loop->h2o; }
+
+unsigned loop_index(const struct loop *loop) { return loop->index; }
+
+void loop_set_local(struct loop *loop, enum loop_local which, void *value) {
+    loop->locals[which] = value;
+}
+
+void *loop_local(const struct loop *loop, enum loop_local which) { return loop->locals[which]; }

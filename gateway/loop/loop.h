@@ -1,0 +1,93 @@
+/*
+ * One thread's loop: h2o's event loop and what every part on the thread shares: the clock, timers,
+ * the mailbox and the flush at the end of a turn. Sessions, groups and connections live on one loop
+ * for good and are touched by its thread alone. It knows nothing of them: it lies lowest, so that
+ * all of them may stand on it.
+ *
+ * A turn: callbacks of sockets, mail and timers run and only queue what is to be written; then the
+ * flush runs the stages below in order, until nothing is queued. Mail therefore leaves before
+ * bytes: whoever reacts to what he saw is ordered behind it.
+ */
+#ifndef SLUICE_LOOP_LOOP_H
+#define SLUICE_LOOP_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct st_h2o_evloop_t;
+struct loop;
+
+/* CALLS: callbacks that must come later, never inside the call that asked for them; run once a
+   turn, those added meanwhile wait for the next one. MAIL: is sent by the loop itself. ANSWERS:
+   101s and refusals. BYTES: sessions write. ENDS: what ended in this turn is freed. */
+enum loop_stage { LOOP_CALLS, LOOP_MAIL, LOOP_ANSWERS, LOOP_BYTES, LOOP_ENDS, LOOP_STAGES };
+
+/* An entry in a stage's queue, embedded in its owner. Zeroed before first use. */
+struct loop_entry {
+    struct loop_entry *next;
+    void (*run)(struct loop_entry *entry);
+    bool queued;
+};
+
+/* A letter to a loop; embedded in whatever it carries. deliver runs on the receiver's thread and
+ * owns the letter. */
+struct mail {
+    struct mail *next;
+    void (*deliver)(struct mail *mail, struct loop *to);
+};
+
+/* A one-shot timer, embedded in its owner. Zeroed before first use. */
+struct timer {
+    void (*run)(struct timer *timer);
+    uint64_t at; /* monotonic milliseconds */
+    size_t slot; /* position in the heap, from 1; 0 when not set */
+};
+
+/* What sits in the loop for the layers above, one slot each: the thread's groups, the thread's
+ * connections. */
+enum loop_local { LOOP_GROUPS, LOOP_CONNECTIONS, LOOP_SESSIONS, LOOP_LOCALS };
+
+/* A new loop with this number among its peers, 0 to 255. Never destroyed: threads live as long as
+   the process. Tests may give it back with loop_free once nothing is left on it. */
+struct loop *loop_create(unsigned index);
+void loop_free(struct loop *loop);
+
+/* Makes this thread the loop's: loop_current returns it, for any function that may be called on any
+ * thread. */
+void loop_enter(struct loop *loop);
+struct loop *loop_current(void);
+
+/* One turn: due timers, then h2o's sockets, mail and timeouts, then the flush. Waits at most
+ * most_ms milliseconds. */
+void loop_turn(struct loop *loop, int most_ms);
+
+struct st_h2o_evloop_t *loop_h2o(const struct loop *loop);
+unsigned loop_index(const struct loop *loop);
+
+/* Milliseconds of CLOCK_MONOTONIC, read once a turn. */
+uint64_t loop_now(struct loop *loop);
+/* For tests: this loop's clock jumps forward by ms. */
+void loop_skip(struct loop *loop, uint64_t ms);
+
+void loop_set_local(struct loop *loop, enum loop_local which, void *value);
+void *loop_local(const struct loop *loop, enum loop_local which);
+
+/* Queues the entry for the stage of this turn's flush; nothing when it is queued already. Loop's
+ * thread. */
+void loop_queue(struct loop *loop, enum loop_stage stage, struct loop_entry *entry);
+/* Takes a queued entry back; nothing when it is not queued. */
+void loop_unqueue(struct loop *loop, enum loop_stage stage, struct loop_entry *entry);
+
+/* Takes the letter. On a loop's thread letters wait for that loop's MAIL stage and go as one batch
+   a receiver, one wake a turn; elsewhere they go at once. Letters from one thread to one loop
+   arrive in order, and a letter sent before another was caused arrives before it. A letter to the
+   own loop arrives in the CALLS stage. [any thread] */
+void loop_mail(struct loop *to, struct mail *mail);
+
+/* Runs the timer once, ms milliseconds from now (at least 1); set again, it moves. Loop's thread.
+ */
+void loop_timer_set(struct loop *loop, struct timer *timer, uint64_t ms);
+void loop_timer_clear(struct loop *loop, struct timer *timer);
+
+#endif

@@ -1,0 +1,243 @@
+#include "net/acceptor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "loop/loop.h"
+#include "net/tls.h"
+#include "observe/log.h"
+
+#define LISTENING_MAX 8
+
+/* So many connections an event, that a flood of new ones does not starve those that are there. */
+#define ACCEPTS_MAX 16
+
+#define PAUSE_MS 200
+#define PAUSE_LOG_MS 60000
+
+#define SWEEP_MS 5000
+#define STALL_MS 60000
+
+struct acceptor {
+    struct loop *loop;
+    const char *name;
+    h2o_accept_ctx_t accept;
+    struct tls *tls;
+    struct connection_count *count;
+
+    h2o_socket_t *listening[LISTENING_MAX];
+    size_t listening_count; /* 0: stopped */
+
+    struct timer pause;
+    uint64_t pause_logged_at; /* 0: never */
+
+    h2o_linklist_t accepted;
+    struct timer sweep; /* set while there are connections */
+};
+
+/* One for each connection, from accept to close. */
+struct accepted {
+    h2o_linklist_t link;
+    struct acceptor *acceptor;
+    h2o_socket_t *socket;
+    uint64_t taken;         /* a figure that moves whenever the client takes bytes */
+    uint64_t waiting_since; /* loop's clock; 0: nothing waited to be written at the last sweep */
+};
+
+/* --- clients that do not read --- */
+
+/* What the peer acknowledged is the one figure that moves with each byte taken: the length of a
+   queue that is refilled does not. Sockets with a path have no such figure; bytes handed over less
+   bytes queued comes near. */
+static uint64_t bytes_taken(h2o_socket_t *socket) {
+    int fd = h2o_socket_get_fd(socket), queued = 0;
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0)
+        return info.tcpi_bytes_acked;
+    ioctl(fd, SIOCOUTQ, &queued);
+    return socket->bytes_written - (uint64_t)queued;
+}
+
+/* The shutdown makes the pending write fail, and whoever owns the socket closes it as it always
+   does. Lingering for 0 s lets the kernel drop what it holds for the client, with a reset. */
+static void cut_off(struct accepted *accepted) {
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    int fd = h2o_socket_get_fd(accepted->socket);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    shutdown(fd, SHUT_RDWR);
+    atomic_fetch_add_explicit(&accepted->acceptor->count->stalled, 1, memory_order_relaxed);
+}
+
+static void check_progress(struct accepted *accepted, uint64_t now) {
+    if (!h2o_socket_is_writing(accepted->socket)) {
+        accepted->waiting_since = 0;
+        return;
+    }
+    uint64_t taken = bytes_taken(accepted->socket);
+    if (accepted->waiting_since == 0 || taken != accepted->taken) {
+        accepted->waiting_since = now;
+        accepted->taken = taken;
+        return;
+    }
+    if (now - accepted->waiting_since >= STALL_MS) {
+        accepted->waiting_since = 0;
+        cut_off(accepted);
+    }
+}
+
+static void sweep(struct timer *timer) {
+    struct acceptor *acceptor = H2O_STRUCT_FROM_MEMBER(struct acceptor, sweep, timer);
+    uint64_t now = loop_now(acceptor->loop);
+    for (h2o_linklist_t *link = acceptor->accepted.next; link != &acceptor->accepted;
+         link = link->next)
+        check_progress(H2O_STRUCT_FROM_MEMBER(struct accepted, link, link), now);
+    if (!h2o_linklist_is_empty(&acceptor->accepted))
+        loop_timer_set(acceptor->loop, timer, SWEEP_MS);
+}
+
+/* --- a connection's begin and end --- */
+
+static void free_when_done(struct acceptor *acceptor) {
+    if (acceptor->listening_count != 0 || !h2o_linklist_is_empty(&acceptor->accepted))
+        return;
+    loop_timer_clear(acceptor->loop, &acceptor->sweep);
+    tls_free(acceptor->tls);
+    free(acceptor);
+}
+
+static void on_closed(void *data) {
+    struct accepted *accepted = data;
+    struct acceptor *acceptor = accepted->acceptor;
+    h2o_linklist_unlink(&accepted->link);
+    free(accepted);
+    atomic_fetch_sub_explicit(&acceptor->count->open, 1, memory_order_relaxed);
+    free_when_done(acceptor);
+}
+
+/* Counting first and giving back keeps the limit exact with several threads. */
+static bool count_one(struct connection_count *count) {
+    if (atomic_fetch_add_explicit(&count->open, 1, memory_order_relaxed) < count->most)
+        return true;
+    atomic_fetch_sub_explicit(&count->open, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&count->refused, 1, memory_order_relaxed);
+    return false;
+}
+
+/* Best effort: the answer fits an empty send buffer, and nothing is waited for. What the client
+   already sent is read first, since closing with unread bytes resets the connection and may take
+   the answer with it. */
+static void refuse(const struct acceptor *acceptor, h2o_socket_t *socket) {
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
+                                 "Connection: close\r\n"
+                                 "Retry-After: 5\r\n"
+                                 "Content-Type: text/plain; charset=utf-8\r\n"
+                                 "Content-Length: 21\r\n"
+                                 "\r\n"
+                                 "too many connections\n";
+    char unread[4096];
+    if (acceptor->tls == NULL) {
+        int fd = h2o_socket_get_fd(socket);
+        ssize_t moved = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
+        shutdown(fd, SHUT_WR);
+        moved = recv(fd, unread, sizeof(unread), MSG_DONTWAIT);
+        (void)moved;
+    }
+    h2o_socket_close(socket);
+}
+
+static void admit(struct acceptor *acceptor, h2o_socket_t *socket) {
+    if (!count_one(acceptor->count)) {
+        refuse(acceptor, socket);
+        return;
+    }
+    struct accepted *accepted = h2o_mem_alloc(sizeof(*accepted));
+    *accepted = (struct accepted){.acceptor = acceptor, .socket = socket};
+    h2o_linklist_insert(&acceptor->accepted, &accepted->link);
+    socket->on_close.cb = on_closed;
+    socket->on_close.data = accepted;
+    if (acceptor->sweep.slot == 0)
+        loop_timer_set(acceptor->loop, &acceptor->sweep, SWEEP_MS);
+    h2o_accept(&acceptor->accept, socket);
+}
+
+/* --- accepting --- */
+
+static bool is_exhausted(int number) {
+    return number == EMFILE || number == ENFILE || number == ENOBUFS || number == ENOMEM;
+}
+
+static void pause_accepting(struct acceptor *acceptor, int number) {
+    uint64_t now = loop_now(acceptor->loop);
+    for (size_t i = 0; i < acceptor->listening_count; i++)
+        h2o_socket_read_stop(acceptor->listening[i]);
+    loop_timer_set(acceptor->loop, &acceptor->pause, PAUSE_MS);
+    if (acceptor->pause_logged_at != 0 && now - acceptor->pause_logged_at < PAUSE_LOG_MS)
+        return;
+    acceptor->pause_logged_at = now;
+    log_line(
+        LOG_AT_ERROR,
+        "%s: new connections wait: %s (raise the limit of open files, or lower max-connections)",
+        acceptor->name, strerror(number));
+}
+
+static void on_connections(h2o_socket_t *listening, const char *error) {
+    struct acceptor *acceptor = listening->data;
+    if (error != NULL)
+        return;
+    for (int i = 0; i < ACCEPTS_MAX; i++) {
+        h2o_socket_t *socket = h2o_evloop_socket_accept(listening);
+        if (socket == NULL) {
+            if (is_exhausted(errno))
+                pause_accepting(acceptor, errno);
+            return;
+        }
+        admit(acceptor, socket);
+    }
+}
+
+static void accept_again(struct timer *timer) {
+    struct acceptor *acceptor = H2O_STRUCT_FROM_MEMBER(struct acceptor, pause, timer);
+    for (size_t i = 0; i < acceptor->listening_count; i++)
+        h2o_socket_read_start(acceptor->listening[i], on_connections);
+}
+
+struct acceptor *acceptor_create(struct loop *loop, const struct acceptor_conf *conf,
+                                 const int *sockets, size_t count) {
+    assert(count > 0 && count <= LISTENING_MAX);
+    struct acceptor *acceptor = h2o_mem_alloc(sizeof(*acceptor));
+    *acceptor = (struct acceptor){.loop = loop,
+                                  .name = conf->name,
+                                  .accept = *conf->accept,
+                                  .count = conf->count,
+                                  .listening_count = count,
+                                  .pause = {.run = accept_again},
+                                  .sweep = {.run = sweep}};
+    if (conf->tls != NULL)
+        acceptor->tls = tls_share(conf->tls);
+    acceptor->accept.ssl_ctx = conf->tls != NULL ? tls_context(conf->tls) : NULL;
+    h2o_linklist_init_anchor(&acceptor->accepted);
+    for (size_t i = 0; i < count; i++) {
+        acceptor->listening[i] =
+            h2o_evloop_socket_create(loop_h2o(loop), sockets[i], H2O_SOCKET_FLAG_DONT_READ);
+        acceptor->listening[i]->data = acceptor;
+        h2o_socket_read_start(acceptor->listening[i], on_connections);
+    }
+    return acceptor;
+}
+
+void acceptor_stop(struct acceptor *acceptor) {
+    loop_timer_clear(acceptor->loop, &acceptor->pause);
+    for (size_t i = 0; i < acceptor->listening_count; i++)
+        h2o_socket_close(acceptor->listening[i]);
+    acceptor->listening_count = 0;
+    free_when_done(acceptor);
+}

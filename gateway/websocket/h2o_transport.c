@@ -1,0 +1,226 @@
+#include "websocket/h2o_transport.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "loop/h2o.h"
+#include "loop/loop.h"
+#include "websocket/session.h"
+#include "websocket/transport.h"
+
+/* What one connection may hand over in a turn, so that a fast peer can't hold the loop. */
+#define INPUT_MAX (64 * 1024)
+/* The largest TLS record's payload. */
+#define RECORD_MAX (16 * 1024)
+
+/* The receive window of a TLS socket: h2o reads and decrypts all that has arrived, so this bounds
+ * what that can be. */
+#define TLS_WINDOW_BYTES (256 * 1024)
+/* h2o waits without a timer to send a TLS connection's close_notify. */
+#define TLS_FAREWELL_MS 10000
+
+struct h2o_transport {
+    struct session *session;
+    struct loop *loop;
+    h2o_socket_t *socket;
+    struct loop_entry resume; /* input waits in socket->input */
+    bool reading;
+    uint8_t *rest; /* the start of a frame; NULL mostly */
+    size_t rest_size;
+};
+
+/* The rest of the last time and new input, side by side; or what is written as one TLS record each.
+   Both are used within one call only. */
+static _Thread_local uint8_t scratch[SESSION_REST_MAX + INPUT_MAX];
+
+/* --- input --- */
+
+static void keep_rest(struct h2o_transport *transport, const uint8_t *rest, size_t size) {
+    free(transport->rest);
+    transport->rest = NULL;
+    transport->rest_size = size;
+    if (size == 0)
+        return;
+    transport->rest = h2o_mem_alloc(size);
+    memcpy(transport->rest, rest, size);
+}
+
+/* Where new input goes: behind the rest, in the scratch. */
+static uint8_t *place_rest(struct h2o_transport *transport) {
+    if (transport->rest_size > 0)
+        memcpy(scratch, transport->rest, transport->rest_size);
+    return scratch + transport->rest_size;
+}
+
+/* Hands over what lies in the scratch, size bytes of it new. */
+static void hand_over(struct h2o_transport *transport, size_t size) {
+    size += transport->rest_size;
+    size_t used = session_input(transport->session, scratch, size);
+    assert(used <= size && size - used <= SESSION_REST_MAX);
+    keep_rest(transport, scratch + used, size - used);
+}
+
+static void on_gone(struct h2o_transport *transport) {
+    h2o_socket_read_stop(transport->socket);
+    session_lost(transport->session);
+}
+
+/* A plain socket has input. Level-triggered: what is left for the next turn announces itself. */
+static void on_readable(h2o_socket_t *socket, const char *error) {
+    struct h2o_transport *transport = socket->data;
+    ssize_t size = 0;
+    if (error == NULL)
+        size = recv(h2o_socket_get_fd(socket), place_rest(transport), INPUT_MAX, MSG_DONTWAIT);
+    if (size == -1 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (size <= 0)
+        on_gone(transport);
+    else
+        hand_over(transport, (size_t)size);
+}
+
+/* Hands over input that h2o has buffered. */
+static void drain(struct h2o_transport *transport) {
+    h2o_socket_t *socket = transport->socket;
+    size_t size = socket->input->size < INPUT_MAX ? socket->input->size : INPUT_MAX;
+    if (size == 0)
+        return;
+    memcpy(place_rest(transport), socket->input->bytes, size);
+    h2o_buffer_consume(&socket->input, size);
+    hand_over(transport, size);
+}
+
+/* A TLS socket has decrypted input, or none, when no record was whole. */
+static void on_decrypted(h2o_socket_t *socket, const char *error) {
+    struct h2o_transport *transport = socket->data;
+    drain(transport);
+    if (error != NULL) {
+        on_gone(transport);
+    } else if (socket->input->size > 0 && transport->reading) {
+        h2o_socket_read_stop(socket);
+        loop_queue(transport->loop, LOOP_CALLS, &transport->resume);
+    }
+}
+
+/* What h2o has buffered comes first, never inside the session's call. */
+static void start_reading(struct h2o_transport *transport) {
+    h2o_socket_t *socket = transport->socket;
+    if (socket->input->size > 0)
+        loop_queue(transport->loop, LOOP_CALLS, &transport->resume);
+    else
+        h2o_socket_read_start(socket, socket->ssl == NULL ? on_readable : on_decrypted);
+}
+
+static void on_resume(struct loop_entry *entry) {
+    struct h2o_transport *transport = H2O_STRUCT_FROM_MEMBER(struct h2o_transport, resume, entry);
+    drain(transport);
+    if (transport->reading)
+        start_reading(transport);
+}
+
+static void read_input(void *io, bool on) {
+    struct h2o_transport *transport = io;
+    if (transport->reading == on)
+        return;
+    transport->reading = on;
+    if (on) {
+        start_reading(transport);
+        return;
+    }
+    h2o_socket_read_stop(transport->socket);
+    loop_unqueue(transport->loop, LOOP_CALLS, &transport->resume);
+}
+
+/* --- output --- */
+
+static void on_written(h2o_socket_t *socket, const char *error) {
+    struct h2o_transport *transport = socket->data;
+    session_written(transport->session, error == NULL);
+}
+
+/* h2o encrypts each part by itself: small ones are copied together, so that a turn's messages share
+   records. h2o copies all of it at once. Returns the count of buffers. */
+static size_t join(const struct iovec *parts, size_t count, h2o_iovec_t *buffers) {
+    size_t joined = 0, filled = 0;
+    bool open = false; /* the last buffer ends in the scratch and may grow */
+    for (size_t i = 0; i < count; i++) {
+        size_t size = parts[i].iov_len;
+        if (size >= RECORD_MAX || filled + size > sizeof(scratch)) {
+            buffers[joined++] = (h2o_iovec_t){parts[i].iov_base, size};
+            open = false;
+            continue;
+        }
+        memcpy(scratch + filled, parts[i].iov_base, size);
+        if (!open || buffers[joined - 1].len + size > RECORD_MAX)
+            buffers[joined++] = (h2o_iovec_t){(char *)scratch + filled, 0};
+        buffers[joined - 1].len += size;
+        filled += size;
+        open = true;
+    }
+    return joined;
+}
+
+static size_t pass(const struct iovec *parts, size_t count, h2o_iovec_t *buffers) {
+    for (size_t i = 0; i < count; i++)
+        buffers[i] = (h2o_iovec_t){parts[i].iov_base, parts[i].iov_len};
+    return count;
+}
+
+static void write_output(void *io, const struct iovec *parts, size_t count) {
+    struct h2o_transport *transport = io;
+    h2o_iovec_t buffers[TRANSPORT_PARTS_MAX];
+    assert(count <= TRANSPORT_PARTS_MAX);
+    size_t filled =
+        transport->socket->ssl == NULL ? pass(parts, count, buffers) : join(parts, count, buffers);
+    h2o_socket_write(transport->socket, buffers, filled, on_written);
+}
+
+/* --- the end --- */
+
+/* A TLS socket stays silent here: h2o can send its close_notify only when it closes both ways. */
+static void shut_output(void *io) {
+    struct h2o_transport *transport = io;
+    shutdown(h2o_socket_get_fd(transport->socket), SHUT_WR);
+}
+
+static void end_connection(void *io) {
+    struct h2o_transport *transport = io;
+    h2o_socket_t *socket = transport->socket;
+    if (socket->ssl != NULL) {
+        const unsigned farewell_ms = TLS_FAREWELL_MS;
+        setsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_USER_TIMEOUT, &farewell_ms,
+                   sizeof(farewell_ms));
+    }
+    loop_unqueue(transport->loop, LOOP_CALLS, &transport->resume);
+    free(transport->rest);
+    free(transport);
+    h2o_socket_close(socket);
+}
+
+static const struct transport over_h2o = {
+    .write = write_output,
+    .read = read_input,
+    .close = end_connection,
+    .shut = shut_output,
+};
+
+void h2o_transport_attach(struct session *session, h2o_socket_t *socket, size_t reqsize) {
+    struct h2o_transport *transport = h2o_mem_alloc(sizeof(*transport));
+    *transport = (struct h2o_transport){
+        .session = session, .loop = loop_current(), .socket = socket, .resume = {.run = on_resume}};
+    socket->data = transport;
+    h2o_buffer_consume(&socket->input, reqsize);
+    if (socket->ssl == NULL) {
+        h2o_socket_dont_read(socket, 1);
+    } else {
+        const int window = TLS_WINDOW_BYTES;
+        setsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_WINDOW_CLAMP, &window,
+                   sizeof(window));
+    }
+    session_attach(session, &over_h2o, transport);
+}

@@ -1,0 +1,59 @@
+/*
+ * From a client's bytes to messages and control frames (RFC 6455 sections 5 and 8.1), without a
+ * loop or a socket. It works in place: a message that arrives whole is handed out where it lies;
+ * only one that arrives in pieces is gathered, in a buffer that never outgrows the limit. Every
+ * byte is unmasked and checked once, as it arrives. The session's thread.
+ */
+#ifndef SLUICE_WEBSOCKET_PARSER_H
+#define SLUICE_WEBSOCKET_PARSER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "websocket/frame.h"
+#include "websocket/utf8.h"
+
+/* Between two calls nothing but a started header or control frame stays with the caller: at most
+ * this many bytes. */
+#define PARSER_REST_MAX 131
+
+enum parsed_kind {
+    PARSED_NOTHING, /* all that could be used is used: more input is needed */
+    PARSED_MESSAGE, /* opcode TEXT or BINARY, data */
+    PARSED_PING,    /* data */
+    PARSED_PONG,    /* data */
+    PARSED_CLOSE,   /* code (1005: none was given), data is the reason */
+    PARSED_FAILURE  /* the peer broke the protocol: code for the close frame, data says how */
+};
+
+struct parsed {
+    enum parsed_kind kind;
+    enum opcode opcode;
+    int code;
+    const uint8_t *data; /* borrowed until the next call */
+    size_t size;
+    size_t used; /* bytes of the input that are done with */
+};
+
+/* Zeroed before first use; private. */
+struct parser {
+    uint8_t *gathered; /* the message so far, when it came in pieces */
+    uint32_t gathered_size, gathered_capacity;
+    uint32_t frame_left; /* payload of the data frame under way that has not arrived */
+    uint8_t key[4];      /* of that frame, turned to the next byte */
+    uint8_t message;     /* opcode of the message under way, 0 between messages */
+    bool in_frame, final, handed_out;
+    struct utf8 utf8;
+};
+
+/* Reads on until there is something to tell or the input is used up. data: the unread input, the
+   caller's rest first; it is changed in place. message_bytes_max: a header that promises more is a
+   failure 1009. After a FAILURE or a CLOSE nothing more may be read. */
+struct parsed parser_next(struct parser *parser, uint32_t message_bytes_max, uint8_t *data,
+                          size_t size);
+
+/* Frees what is gathered. */
+void parser_dispose(struct parser *parser);
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * One accepted WebSocket (RFC 6455): reads frames, answers pings, checks what must be checked,
+ * queues what is sent, keeps the closing handshake and the timers. Created when the handshake is
+ * accepted, attached to its transport when the 101 has left; until then sends queue. Everything
+ * runs on the session's thread, and nothing is freed before the ENDS stage of the turn in which
+ * `closed` was told.
+ */
+#ifndef SLUICE_WEBSOCKET_SESSION_H
+#define SLUICE_WEBSOCKET_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "websocket/frame.h"
+
+struct loop;
+struct transport;
+struct session;
+
+/* What becomes of a message that does not fit the queue. */
+enum on_full { ON_FULL_CLOSE, ON_FULL_DROP_OLDEST, ON_FULL_DROP_NEWEST };
+
+/* Lent to the session until `closed` is told. */
+struct session_limits {
+    /* A message that arrives; more is a close 1009. */
+    uint32_t message_bytes_max;
+    /* What waits to be sent, counted as frames on the wire. Since each frame costs memory of its
+       own, no more of them may wait than one for each 32 of these bytes, and 16. */
+    uint32_t queue_bytes_max;
+    /* CLOSE: close 1013. */
+    enum on_full on_full;
+    /* A ping after this long without input; 0: never. */
+    uint32_t ping_ms;
+    /* Time for any input to come then, else the connection counts as lost (1006); 0: for ever. */
+    uint32_t pong_ms;
+    /* Close 1001 after this long without a message in either direction; 0: never. */
+    uint32_t idle_ms;
+    /* Time for our close frame to leave and the peer's to come. */
+    uint32_t close_ms;
+};
+
+/* What a session tells its owner, each on the session's thread. No call comes inside a call of the
+ * owner's. */
+struct session_events {
+    /* A whole message, valid UTF-8 when kind is OPCODE_TEXT. Borrowed. */
+    void (*message)(void *owner, enum opcode kind, const uint8_t *data, size_t size);
+    /* The queue moves again after `dropped` messages were dropped. */
+    void (*unblocked)(void *owner, uint64_t dropped);
+    /* Exactly once, whatever ended it: code as RFC 6455 section 7.1.5 (1005: the peer gave none,
+       1006: lost), the reason borrowed. The session is freed after this turn: the owner forgets it
+       here. */
+    void (*closed)(void *owner, int code, const char *reason, size_t reason_size);
+};
+
+enum session_result {
+    SESSION_SENT,    /* queued */
+    SESSION_DROPPED, /* the queue was full and its policy dropped a message */
+    SESSION_FULL,    /* the queue was full and its policy began to close the session */
+    SESSION_CLOSED   /* it is closing or closed: nothing was queued */
+};
+
+/* A session without a transport: sends queue, nothing is read. limits and events are lent until
+ * `closed`. */
+struct session *session_create(struct loop *loop, const struct session_limits *limits,
+                               const struct session_events *events, void *owner);
+
+/* The 101 has left: io is the transport's. Queued frames leave with this turn. */
+void session_attach(struct session *session, const struct transport *transport, void *io);
+
+/* The 101 could not leave, or the owner is done with it: `closed` is told with 1006 in this turn's
+   CALLS stage. Safe at any time and more than once. */
+void session_abort(struct session *session);
+
+/* Shares the frame: leaves at this turn's flush, in the order of calls. */
+enum session_result session_send(struct session *session, struct frame *frame)
+    __attribute__((warn_unused_result));
+
+/* Sends a close frame behind what is queued, then waits close_ms for the peer's. code 0: without a
+   body. Nothing when it is closing already. */
+void session_close(struct session *session, int code, const char *reason, size_t reason_size);
+
+/* Bytes that wait to be sent, frame headers included. */
+size_t session_queued(const struct session *session);
+
+/* --- for transports --- */
+
+/* The most that session_input leaves with the transport. */
+#define SESSION_REST_MAX 131
+
+/* size bytes at data are the next that are unread, what was kept of the last call first; they are
+   changed in place (unmasked). Returns how many are done with; the transport keeps the others,
+   SESSION_REST_MAX at most, and gives them again with what follows. It should give no more than
+   64 KiB in one turn, so that no peer holds the loop. */
+size_t session_input(struct session *session, uint8_t *data, size_t size);
+/* The outstanding write is done, or has failed. */
+void session_written(struct session *session, bool ok);
+/* The peer is gone: end of stream, reset, TLS failure. */
+void session_lost(struct session *session);
+
+#endif

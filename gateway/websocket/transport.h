@@ -1,0 +1,32 @@
+/*
+ * How a session's bytes go in and out: one table, so that a session neither knows h2o nor io_uring,
+ * and is tested with neither. The transport calls session_input, session_written and session_lost
+ * (session.h) from its loop's callbacks; the session calls these. All on the session's thread.
+ */
+#ifndef SLUICE_WEBSOCKET_TRANSPORT_H
+#define SLUICE_WEBSOCKET_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/uio.h>
+
+/* What one write may hold. */
+#define TRANSPORT_PARTS_MAX 64
+
+struct transport {
+    /* Writes all of it; the bytes are lent until session_written, which never comes inside this
+       call. One write is outstanding at most. */
+    void (*write)(void *io, const struct iovec *parts, size_t count);
+    /* Delivers input, or no more of it until told again; none is delivered before the first call,
+       nor inside any. What is already buffered is kept. */
+    void (*read)(void *io, bool on);
+    /* Ends the connection and frees io. No call comes to the session after this one. Never inside
+       session_input, session_written or session_lost: the session calls it from the ENDS stage. */
+    void (*close)(void *io);
+    /* Tells the peer that nothing more will be written, and goes on delivering input: closing at
+       once would reset a peer that still sends, and with that destroy the close frame on its way to
+       it. May be NULL: then close comes at once. */
+    void (*shut)(void *io);
+};
+
+#endif

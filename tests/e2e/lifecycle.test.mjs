@@ -1,0 +1,173 @@
+// How the program starts, is asked, and ends.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { connect } from './support/client.mjs';
+import { handshake, Raw } from './support/raw.mjs';
+import { launch, run, slowness, start, temporaryFolder, writeConfiguration } from './support/server.mjs';
+
+const configuration = `
+listen: {host: 127.0.0.1, port: 0}
+num-threads: 2
+plugin-dir: PLUGINS
+drain-timeout: 1s
+hosts:
+  default:
+    routes:
+      - match: /ws/chat/(?P<group>\\w+)/
+        consumer: relay
+      - match: /echo/
+        consumer: echo
+`;
+
+/** A port that is taken as long as the test runs. */
+async function takenPort(t) {
+  const holder = net.createServer().listen(0, '127.0.0.1');
+  await once(holder, 'listening');
+  t.after(() => holder.close());
+  return holder.address().port;
+}
+
+describe('the end', () => {
+  test('without connections SIGTERM ends at once', async () => {
+    const server = await start(configuration.replace('1s', '60s'));
+    await server.stop();
+  });
+
+  test('clients are told 1001 and the program ends with 0', async () => {
+    const server = await start(configuration);
+    const clients = await Promise.all(Array.from({ length: 20 }, (_, index) =>
+      connect(server.wsUrl(`/ws/chat/room${index % 3}/`))));
+    const closes = clients.map((client) => client.closed());
+    await server.stop();
+    for (const { code } of await Promise.all(closes)) assert.equal(code, 1001);
+  });
+
+  test('a client that answers nothing does not hold the program up', async () => {
+    const server = await start(configuration);
+    const silent = new Raw(server.port);
+    silent.write(handshake('/echo/'));
+    assert.equal((await silent.response()).status, 101);
+    const began = Date.now();
+    await server.stop();
+    assert.ok(Date.now() - began < 8000 * slowness, 'the drain timeout is 1 s');
+    silent.destroy();
+  });
+
+  test('an idle connection that never asked does not hold the program up', async () => {
+    const server = await start(configuration);
+    const idle = new Raw(server.port);
+    await once(idle.socket, 'connect');
+    await server.stop();
+    idle.destroy();
+  });
+
+  test('SIGINT ends as SIGTERM does', async () => {
+    const server = await start(configuration);
+    server.signal('SIGINT');
+    assert.equal(await server.ended(), 0);
+  });
+
+  test('SIGHUP is answered in the log and changes nothing', async () => {
+    const server = await start(configuration);
+    const client = await connect(server.wsUrl('/echo/'));
+    server.signal('SIGHUP');
+    await server.logged(/not yet/i);
+    client.send('still here');
+    assert.equal(await client.next(), 'still here');
+    await client.close();
+    await server.stop();
+  });
+});
+
+describe('the start', () => {
+  test('a port in use is a plain sentence', async (t) => {
+    const port = await takenPort(t);
+    const server = launch(writeConfiguration(configuration.replace('port: 0', `port: ${port}`)));
+    assert.notEqual(await server.ended(), 0);
+    assert.match(server.log, new RegExp(`${port}.*in use|in use.*${port}`));
+    assert.doesNotMatch(server.log, /info: ready/);
+  });
+
+  test('the pid file holds the process id while it runs', async () => {
+    const folder = temporaryFolder();
+    const server = await start(`pid-file: run.pid\n${configuration}`, folder);
+    assert.equal(Number(fs.readFileSync(path.join(folder, 'run.pid'), 'utf8')), server.pid);
+    await server.stop();
+    assert.equal(fs.existsSync(path.join(folder, 'run.pid')), false);
+  });
+
+  test('a wrong file does not start and exits with 78', async () => {
+    const server = launch(writeConfiguration(configuration.replace('consumer: echo', 'consumer: eco')));
+    assert.equal(await server.ended(), 78);
+  });
+});
+
+describe('the command line', () => {
+  test('-t passes a right file', async () => {
+    const { code, out, err } = await run('-t', '-c', writeConfiguration(configuration));
+    assert.equal(code, 0, out + err);
+  });
+
+  test('-t opens no socket', async (t) => {
+    const port = await takenPort(t);
+    const { code } = await run('-t', '-c', writeConfiguration(configuration.replace('port: 0', `port: ${port}`)));
+    assert.equal(code, 0);
+  });
+
+  test('-t tells all faults with their places and exits with 78', async () => {
+    const file = writeConfiguration(configuration
+      .replace('consumer: echo', 'consumer: eco')
+      .replace('num-threads: 2', 'num-threads: two')
+      .replace('(?P<group>', '(?P<group'));
+    const { code, err } = await run('-t', '-c', file);
+    assert.equal(code, 78);
+    for (const [line, word] of [[3, 'two'], [9, 'match|pattern'], [12, 'eco']]) {
+      assert.match(err, new RegExp(`sluice\\.yaml:${line}(:\\d+)?: error: .*(${word})`), err);
+    }
+  });
+
+  test('-t tells a file that is not there', async () => {
+    const { code, err } = await run('-t', '-c', '/nowhere/sluice.yaml');
+    assert.equal(code, 78);
+    assert.match(err, /\/nowhere\/sluice\.yaml/);
+  });
+
+  test('--routes lists the patterns in their order', async () => {
+    const { code, out } = await run('--routes', '-c', writeConfiguration(configuration));
+    assert.equal(code, 0);
+    const chat = out.indexOf('/ws/chat/(?P<group>\\w+)/');
+    assert.ok(chat >= 0, out);
+    assert.ok(out.indexOf('/echo/') > chat, out);
+    assert.match(out, /relay/);
+  });
+
+  test('--route shows where a path goes, with its captures', async () => {
+    const file = writeConfiguration(configuration);
+    const { code, out } = await run('--route', '/ws/chat/kitchen/', '-c', file);
+    assert.equal(code, 0);
+    assert.match(out, /relay/);
+    assert.match(out, /group.*kitchen/);
+  });
+
+  test('--route says when no route takes the path', async () => {
+    const { code, out, err } = await run('--route', '/nothing/', '-c', writeConfiguration(configuration));
+    assert.match(out + err, /no route/i);
+    assert.notEqual(code, 78);
+  });
+
+  test('--version prints the version', async () => {
+    const { code, out } = await run('--version');
+    assert.equal(code, 0);
+    assert.match(out, /^sluice \d+\.\d+\.\d+/i);
+  });
+
+  test('an argument that it does not know is told, with the usage', async () => {
+    const { code, err } = await run('--colour');
+    assert.notEqual(code, 0);
+    assert.match(err, /--colour/);
+  });
+});

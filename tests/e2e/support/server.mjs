@@ -1,0 +1,179 @@
+// Runs the program for a test: a configuration in a folder of its own, ports that the kernel
+// chooses, and an end that must be clean.
+import { spawn, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after } from 'node:test';
+
+export const repository = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), '../../..');
+const built = path.join(repository, 'build/release');
+
+export const program = process.env.SLUICE_BIN ?? path.join(built, 'bin/sluice');
+export const plugins = process.env.SLUICE_PLUGINS ?? path.join(built, 'plugins');
+export const testPlugins = process.env.SLUICE_TEST_PLUGINS ?? path.join(built, 'test-plugins');
+export const logs = process.env.SLUICE_TEST_LOGS ?? path.join(repository, 'build/test-logs');
+
+/** Waiting times are multiplied by this: sanitizers make the program slow. */
+export const slowness = Number(process.env.SLUICE_SLOWNESS ?? 1);
+
+const SANITIZER = /(AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:)/;
+
+/** Rejects with the sentence when the promise takes longer than so many seconds. */
+export function within(seconds, what, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} took longer than ${seconds * slowness} s`)),
+      seconds * slowness * 1000);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** An empty folder that is removed when the test file ends. */
+export function temporaryFolder() {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sluice-'));
+  after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Makes cert.pem and key.pem in the folder, self-signed for localhost. */
+export function makeCertificate(folder) {
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt',
+    'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=localhost', '-addext',
+    'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', path.join(folder, 'key.pem'), '-out',
+    path.join(folder, 'cert.pem')], { stdio: 'pipe' });
+}
+
+/**
+ * Writes the configuration to a folder of its own. In the text, PLUGINS and TEST_PLUGINS stand for
+ * the folders of the built consumers.
+ */
+export function writeConfiguration(text, folder = temporaryFolder()) {
+  const file = path.join(folder, 'sluice.yaml');
+  fs.writeFileSync(file, text.replaceAll('TEST_PLUGINS', testPlugins).replaceAll('PLUGINS', plugins));
+  return file;
+}
+
+/** Runs the program to its end and returns {code, out, err}. */
+export async function run(...args) {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  let err = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => { out += text; });
+  child.stderr.setEncoding('utf8').on('data', (text) => { err += text; });
+  try {
+    const [code] = await within(20, `${path.basename(program)} ${args.join(' ')}`, once(child, 'close'));
+    assert.doesNotMatch(err, SANITIZER);
+    return { code, out, err };
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
+class Server {
+  log = '';
+  urls = [];
+  #child;
+  #ended;
+  #heard = new Set();
+
+  constructor(file) {
+    this.#child = spawn(program, ['-c', file], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#ended = once(this.#child, 'close');
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => {
+        this.log += text;
+        for (const tell of this.#heard) tell();
+      });
+    }
+  }
+
+  get pid() { return this.#child.pid; }
+
+  /** Waits for a line in the log that matches. */
+  async logged(pattern, seconds = 10) {
+    let tell;
+    const found = new Promise((resolve, reject) => {
+      tell = () => { const match = this.log.match(pattern); if (match) resolve(match); };
+      this.#ended.then(() => reject(new Error(`the server ended before it logged ${pattern}:\n${this.log}`)));
+    });
+    this.#heard.add(tell);
+    tell();
+    try {
+      return await within(seconds, `a log line like ${pattern}`, found);
+    } catch (error) {
+      error.message += `\n${this.log}`;
+      throw error;
+    } finally {
+      this.#heard.delete(tell);
+    }
+  }
+
+  async ready() {
+    await this.logged(/info: ready/, 20);
+    this.urls = [...this.log.matchAll(/info: listening on (\S+)/g)].map((match) => match[1]);
+    return this;
+  }
+
+  /** The first listener's address, http or https; `path` is added to it. */
+  url(suffix = '/', scheme = 'http') {
+    const base = this.urls.find((url) => url.startsWith(`${scheme}://`));
+    assert.ok(base, `no ${scheme} listener in ${this.urls}`);
+    return base.replace(/\/$/, '') + suffix;
+  }
+
+  /** The same for WebSockets: ws or wss. */
+  wsUrl(suffix = '/', scheme = 'ws') {
+    return this.url(suffix, scheme === 'ws' ? 'http' : 'https').replace(/^http/, 'ws');
+  }
+
+  get port() { return Number(new URL(this.url()).port); }
+
+  signal(name) { this.#child.kill(name); }
+
+  /** Waits for the end of the program and returns its exit status, or the signal that ended it. */
+  async ended(seconds = 15) {
+    const [code, signal] = await within(seconds, 'the end of the program', this.#ended);
+    return code ?? signal;
+  }
+
+  /** SIGTERM, then the end that is due: exit status 0 and no finding of a sanitizer. */
+  async stop() {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.signal('SIGTERM');
+    const status = await this.ended();
+    assert.doesNotMatch(this.log, SANITIZER, this.log);
+    assert.equal(status, 0, `the program ended with ${status}:\n${this.log}`);
+  }
+
+  kill() {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.signal('SIGKILL');
+  }
+}
+
+/**
+ * Starts the program with the configuration's text and waits until it is ready. It is stopped, and
+ * must end well, when the test file ends.
+ */
+export async function start(text, folder) {
+  const server = new Server(writeConfiguration(text, folder));
+  let stopped = false;
+  const stop = server.stop.bind(server);
+  server.stop = async () => { stopped = true; await stop(); };
+  after(async () => {
+    try {
+      if (!stopped) await server.stop();
+    } finally {
+      server.kill();
+    }
+  });
+  return server.ready();
+}
+
+/** Starts the program without waiting and without an expected end: for starts that fail. */
+export function launch(file) {
+  const server = new Server(file);
+  after(() => server.kill());
+  return server;
+}

@@ -1,0 +1,236 @@
+#include <check.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loop/loop.h"
+
+static struct loop *loop;
+static char seen[64];
+
+static void setup(void) {
+    loop = loop_create(0);
+    loop_enter(loop);
+    seen[0] = '\0';
+}
+
+static void teardown(void) { loop_free(loop); }
+
+struct step {
+    struct loop_entry entry;
+    char name;
+    struct step *then;
+    enum loop_stage stage;
+};
+
+static void note(char name) {
+    size_t at = strlen(seen);
+    ck_assert_uint_lt(at, sizeof(seen) - 1);
+    seen[at] = name;
+    seen[at + 1] = '\0';
+}
+
+static void run_step(struct loop_entry *entry) {
+    struct step *step = (struct step *)entry;
+    note(step->name);
+    if (step->then != NULL)
+        loop_queue(loop, step->then->stage, &step->then->entry);
+}
+
+static struct step make_step(char name, enum loop_stage stage, struct step *then) {
+    return (struct step){{NULL, run_step, false}, name, then, stage};
+}
+
+START_TEST(stages_run_in_order_whatever_the_order_of_queueing) {
+    struct step a = make_step('a', LOOP_ENDS, NULL), b = make_step('b', LOOP_BYTES, NULL),
+                c = make_step('c', LOOP_ANSWERS, NULL), d = make_step('d', LOOP_CALLS, NULL);
+    loop_queue(loop, LOOP_ENDS, &a.entry);
+    loop_queue(loop, LOOP_BYTES, &b.entry);
+    loop_queue(loop, LOOP_ANSWERS, &c.entry);
+    loop_queue(loop, LOOP_CALLS, &d.entry);
+    loop_turn(loop, 0);
+    ck_assert_str_eq(seen, "dcba");
+}
+END_TEST
+
+START_TEST(an_earlier_stage_queued_by_a_later_one_runs_in_the_same_turn) {
+    struct step bytes = make_step('b', LOOP_BYTES, NULL);
+    struct step ends = make_step('e', LOOP_ENDS, &bytes);
+    loop_queue(loop, LOOP_ENDS, &ends.entry);
+    loop_turn(loop, 0);
+    ck_assert_str_eq(seen, "eb");
+}
+END_TEST
+
+START_TEST(a_call_that_asks_for_itself_runs_once_a_turn) {
+    struct step again = make_step('x', LOOP_CALLS, NULL);
+    again.then = &again;
+    loop_queue(loop, LOOP_CALLS, &again.entry);
+    loop_turn(loop, 0);
+    ck_assert_str_eq(seen, "x");
+    loop_turn(loop, 1000);
+    ck_assert_str_eq(seen, "xx");
+    again.then = NULL;
+    loop_turn(loop, 0);
+}
+END_TEST
+
+START_TEST(an_entry_queued_twice_runs_once_and_can_be_taken_back) {
+    struct step a = make_step('a', LOOP_BYTES, NULL), b = make_step('b', LOOP_BYTES, NULL),
+                c = make_step('c', LOOP_BYTES, NULL);
+    loop_queue(loop, LOOP_BYTES, &a.entry);
+    loop_queue(loop, LOOP_BYTES, &a.entry);
+    loop_queue(loop, LOOP_BYTES, &b.entry);
+    loop_queue(loop, LOOP_BYTES, &c.entry);
+    loop_unqueue(loop, LOOP_BYTES, &b.entry);
+    loop_unqueue(loop, LOOP_BYTES, &c.entry);
+    loop_queue(loop, LOOP_BYTES, &b.entry);
+    loop_turn(loop, 0);
+    ck_assert_str_eq(seen, "ab");
+}
+END_TEST
+
+struct alarm_clock {
+    struct timer timer;
+    char name;
+};
+
+static void ring(struct timer *timer) { note(((struct alarm_clock *)timer)->name); }
+
+START_TEST(timers_run_in_order_of_time_and_not_before) {
+    struct alarm_clock clocks[40];
+    for (int i = 0; i < 40; i++) {
+        clocks[i] = (struct alarm_clock){{ring, 0, 0}, (char)('A' + (i * 7) % 40)};
+        loop_timer_set(loop, &clocks[i].timer, (uint64_t)(1000 + ((i * 7) % 40) * 100));
+    }
+    loop_timer_clear(loop, &clocks[0].timer); /* 'A' */
+    loop_turn(loop, 0);
+    ck_assert_str_eq(seen, "");
+    loop_skip(loop, 1250);
+    loop_turn(loop, 0);
+    ck_assert_str_eq(seen, "BC");
+    loop_skip(loop, 10000);
+    loop_turn(loop, 0);
+    ck_assert_uint_eq(strlen(seen), 39);
+    for (size_t i = 1; i < 39; i++)
+        ck_assert_int_lt(seen[i - 1], seen[i]);
+}
+END_TEST
+
+START_TEST(a_turn_waits_no_longer_than_the_first_timer) {
+    struct alarm_clock clock = {{ring, 0, 0}, 't'};
+    loop_timer_set(loop, &clock.timer, 5);
+    for (int turns = 0; seen[0] == '\0'; turns++) {
+        ck_assert_int_lt(turns, 4);
+        loop_turn(loop, 60000);
+    }
+    ck_assert_str_eq(seen, "t");
+}
+END_TEST
+
+struct letter {
+    struct mail mail;
+    char name;
+};
+
+static void read_letter(struct mail *mail, struct loop *to) {
+    ck_assert_ptr_eq(to, loop);
+    note(((struct letter *)mail)->name);
+}
+
+START_TEST(a_letter_to_the_own_loop_comes_later) {
+    struct letter letter = {{NULL, read_letter}, 'l'};
+    loop_mail(loop, &letter.mail);
+    ck_assert_str_eq(seen, "");
+    loop_turn(loop, 0);
+    ck_assert_str_eq(seen, "l");
+}
+END_TEST
+
+START_TEST(letters_leave_before_bytes_and_arrive_in_order) {
+    struct loop *here = loop, *there = loop_create(1);
+    struct letter one = {{NULL, read_letter}, '1'}, two = {{NULL, read_letter}, '2'};
+    loop_mail(there, &one.mail);
+    loop_mail(there, &two.mail);
+    loop = there;
+    loop_enter(there);
+    loop_turn(there, 0);
+    ck_assert_str_eq(seen, ""); /* not before the sender's flush */
+    loop_enter(here);
+    loop_turn(here, 0);
+    loop_enter(there);
+    loop_turn(there, 0);
+    ck_assert_str_eq(seen, "12");
+    loop_free(there);
+    loop = here;
+    loop_enter(here);
+}
+END_TEST
+
+#define SENDERS 4
+#define EACH 2000
+
+struct count_letter {
+    struct mail mail;
+    int sender, number;
+};
+static int last[SENDERS];
+static int arrived;
+
+static void count_letter(struct mail *mail, struct loop *to) {
+    struct count_letter *letter = (struct count_letter *)mail;
+    (void)to;
+    ck_assert_int_eq(letter->number, last[letter->sender]);
+    last[letter->sender]++;
+    arrived++;
+    free(letter);
+}
+
+static void *send_many(void *arg) {
+    for (int i = 0; i < EACH; i++) {
+        struct count_letter *letter = calloc(1, sizeof(*letter));
+        letter->mail.deliver = count_letter;
+        letter->sender = *(int *)arg;
+        letter->number = i;
+        loop_mail(loop, &letter->mail);
+    }
+    return NULL;
+}
+
+START_TEST(letters_from_other_threads_arrive_once_and_in_order) {
+    pthread_t threads[SENDERS];
+    int numbers[SENDERS];
+    for (int i = 0; i < SENDERS; i++) {
+        numbers[i] = i;
+        pthread_create(&threads[i], NULL, send_many, &numbers[i]);
+    }
+    for (int turns = 0; arrived < SENDERS * EACH && turns < 100000; turns++)
+        loop_turn(loop, 100);
+    for (int i = 0; i < SENDERS; i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_int_eq(arrived, SENDERS * EACH);
+}
+END_TEST
+
+int main(void) {
+    TCase *cases = tcase_create("loop");
+    tcase_add_checked_fixture(cases, setup, teardown);
+    tcase_add_test(cases, stages_run_in_order_whatever_the_order_of_queueing);
+    tcase_add_test(cases, an_earlier_stage_queued_by_a_later_one_runs_in_the_same_turn);
+    tcase_add_test(cases, a_call_that_asks_for_itself_runs_once_a_turn);
+    tcase_add_test(cases, an_entry_queued_twice_runs_once_and_can_be_taken_back);
+    tcase_add_test(cases, timers_run_in_order_of_time_and_not_before);
+    tcase_add_test(cases, a_turn_waits_no_longer_than_the_first_timer);
+    tcase_add_test(cases, a_letter_to_the_own_loop_comes_later);
+    tcase_add_test(cases, letters_leave_before_bytes_and_arrive_in_order);
+    tcase_add_test(cases, letters_from_other_threads_arrive_once_and_in_order);
+    Suite *suite = suite_create("loop");
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
