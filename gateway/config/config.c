@@ -60,13 +60,13 @@ struct config *config_load(const char *path, const char *const *plugin_dirs,
                         .host = host,
                         .plugin_dirs = plugin_dirs,
                         .plugin_dir_count = plugin_dir_count};
-    size_t before = problems_errors(problems);
+    size_t before = problems_reports(problems);
     yoml_t *root = tree_load(path, &owned->pool, problems);
     if (root != NULL) {
         walk(&load, root);
         check_whole(&load, root);
     }
-    if (problems_errors(problems) == before)
+    if (problems_reports(problems) == before)
         return &owned->config;
     config_free(&owned->config);
     return NULL;

@@ -178,12 +178,12 @@ static size_t collect(yoml_t *mapping, int level, const char *const *others, str
 }
 
 static void run_step(h2o_configurator_context_t *context, const struct step *step) {
-    size_t before = problems_errors(running->problems);
+    size_t before = problems_reports(running->problems);
     yoml_t *value = checks_directive(running, step->command->name, step->key, step->value);
     if (value == NULL)
         return;
     if (step->command->cb(step->command, context, value) != 0 &&
-        problems_errors(running->problems) == before)
+        problems_reports(running->problems) == before)
         problems_error(running->problems, tree_place(step->value), "`%s` was refused by H2O",
                        step->command->name);
 }
@@ -314,7 +314,7 @@ TAKES_LIBH2OS_PLACE int h2o_configurator_apply_commands(h2o_configurator_context
                                                         yoml_t *node, int flags_mask,
                                                         const char **ignore_commands) {
     assert(running != NULL);
-    size_t before = problems_errors(running->problems);
+    size_t before = problems_reports(running->problems);
     directives_walk(context, node, flags_mask, ignore_commands);
-    return problems_errors(running->problems) == before ? 0 : -1;
+    return problems_reports(running->problems) == before ? 0 : -1;
 }

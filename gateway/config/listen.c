@@ -168,7 +168,7 @@ static bool same_port(const char *a, const char *b) {
 }
 
 /* An address twice would be told at the first start only, by the kernel. */
-static bool check_once(struct load *load, const yoml_t *node, const struct listener_conf *conf) {
+static void check_once(struct load *load, const yoml_t *node, const struct listener_conf *conf) {
     for (size_t i = 0; i != load->config->listener_count; i++) {
         const struct config_listener *earlier = &load->config->listeners[i];
         if (!same_port(earlier->conf.port, conf->port) ||
@@ -177,9 +177,8 @@ static bool check_once(struct load *load, const yoml_t *node, const struct liste
             continue;
         problems_error(load->problems, tree_place(node), "the same address as on line %zu",
                        earlier->place.line);
-        return false;
+        return;
     }
-    return true;
 }
 
 static void read_listener(struct load *load, yoml_t *node) {
@@ -193,8 +192,8 @@ static void read_listener(struct load *load, yoml_t *node) {
             : fields_read(load, node, "listen", listen_fields, LISTEN_FIELDS, values);
     if (node->type == YOML_TYPE_SEQUENCE)
         return;
-    right = read_address(load, node, values, &conf) && right;
-    right = right && check_once(load, node, &conf);
+    if (right && read_address(load, node, values, &conf))
+        check_once(load, node, &conf);
     if (values[LISTEN_SSL].node != NULL)
         conf.tls = read_ssl(load, values[LISTEN_SSL].node);
     struct config *config = load->config;
@@ -202,8 +201,6 @@ static void read_listener(struct load *load, yoml_t *node) {
                                         (config->listener_count + 1) * sizeof(*config->listeners));
     config->listeners[config->listener_count++] =
         (struct config_listener){.conf = conf, .place = tree_place(node)};
-    (void)right; /* every fault is reported; a listener with one is there so that "no listener" is
-                    not told too */
 }
 
 void listen_read(struct load *load, yoml_t *node) {

@@ -15,7 +15,7 @@ struct problem {
 
 struct problems {
     struct problem *items;
-    size_t count, room, errors;
+    size_t count, room, errors, reports;
 };
 
 struct problems *problems_create(void) {
@@ -35,17 +35,37 @@ void problems_free(struct problems *problems) {
     free(problems);
 }
 
+static bool same(const struct problem *a, const struct problem *b) {
+    return a->place.line == b->place.line && a->place.column == b->place.column &&
+           a->is_error == b->is_error && strcmp(a->text, b->text) == 0 &&
+           strcmp(a->place.file != NULL ? a->place.file : "",
+                  b->place.file != NULL ? b->place.file : "") == 0;
+}
+
+static bool is_known(const struct problems *problems, const struct problem *problem) {
+    for (size_t i = 0; i != problems->count; i++)
+        if (same(&problems->items[i], problem))
+            return true;
+    return false;
+}
+
+/* Takes text. */
 static void add(struct problems *problems, bool is_error, struct place place, char *text) {
+    struct problem problem = {
+        .place = place, .is_error = is_error, .order = problems->count, .text = text};
+    problems->reports += is_error;
+    if (is_known(problems, &problem)) {
+        free(text);
+        return;
+    }
     if (problems->count == problems->room) {
         problems->room = problems->room * 2 + 16;
         problems->items =
             h2o_mem_realloc(problems->items, problems->room * sizeof(*problems->items));
     }
     if (place.file != NULL)
-        place.file = h2o_strdup(NULL, place.file, SIZE_MAX).base;
-    problems->items[problems->count] = (struct problem){
-        .place = place, .is_error = is_error, .order = problems->count, .text = text};
-    problems->count++;
+        problem.place.file = h2o_strdup(NULL, place.file, SIZE_MAX).base;
+    problems->items[problems->count++] = problem;
     problems->errors += is_error;
 }
 
@@ -74,6 +94,8 @@ void problems_warning(struct problems *problems, struct place place, const char 
 
 size_t problems_errors(const struct problems *problems) { return problems->errors; }
 
+size_t problems_reports(const struct problems *problems) { return problems->reports; }
+
 static int compare_numbers(size_t a, size_t b) { return a < b ? -1 : a > b; }
 
 static int compare_places(const void *left, const void *right) {
@@ -85,25 +107,6 @@ static int compare_places(const void *left, const void *right) {
     if (order == 0)
         order = compare_numbers(a->place.column, b->place.column);
     return order != 0 ? order : compare_numbers(a->order, b->order);
-}
-
-static bool same(const struct problem *a, const struct problem *b) {
-    return a->place.line == b->place.line && a->place.column == b->place.column &&
-           a->is_error == b->is_error && strcmp(a->text, b->text) == 0 &&
-           strcmp(a->place.file != NULL ? a->place.file : "",
-                  b->place.file != NULL ? b->place.file : "") == 0;
-}
-
-/* An alias is read wherever it is used: a fault in it would be told as often. */
-static bool told_before(const struct problem *sorted, size_t index) {
-    for (size_t i = index; i-- != 0;) {
-        if (same(&sorted[i], &sorted[index]))
-            return true;
-        if (sorted[i].place.line != sorted[index].place.line ||
-            sorted[i].place.column != sorted[index].place.column)
-            return false;
-    }
-    return false;
 }
 
 static void print_one(const struct problem *problem, FILE *to) {
@@ -122,7 +125,6 @@ void problems_print(const struct problems *problems, FILE *to) {
     h2o_memcpy(sorted, problems->items, problems->count * sizeof(*sorted));
     qsort(sorted, problems->count, sizeof(*sorted), compare_places);
     for (size_t i = 0; i != problems->count; i++)
-        if (!told_before(sorted, i))
-            print_one(&sorted[i], to);
+        print_one(&sorted[i], to);
     free(sorted);
 }

@@ -27,9 +27,13 @@ void problems_error(struct problems *problems, struct place place, const char *f
 void problems_warning(struct problems *problems, struct place place, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Different errors; the same one at the same place counts once, since an alias is read wherever it
+ * is used. */
 size_t problems_errors(const struct problems *problems);
+/* Errors as they were reported: to see whether a call reported any. */
+size_t problems_reports(const struct problems *problems);
 
-/* file:line:column: error: text, a line each, sorted by place; the same line twice is printed once.
+/* file:line:column: error: text, a line each, sorted by place.
  */
 void problems_print(const struct problems *problems, FILE *to);
 

@@ -227,20 +227,17 @@ static bool find_plugin(struct draft *draft) {
 
 static bool read_space(struct draft *draft) {
     const yoml_t *node = tree_get(draft->node, "groups");
-    h2o_mem_pool_t *pool = draft->load->pool;
-    if (node == NULL) {
-        const char *host = draft->load->current->name;
-        const char *name = draft->plugin != NULL ? plugin_consumer(draft->plugin)->name : "";
-        draft->instance.space =
-            h2o_concat(pool, h2o_iovec_init(host, strlen(host)), h2o_iovec_init("/", 1),
-                       h2o_iovec_init(name, strlen(name)))
-                .base;
+    const char *host = draft->load->current->name;
+    const char *name = draft->plugin != NULL ? plugin_consumer(draft->plugin)->name : "";
+    draft->instance.space = h2o_concat(draft->load->pool, h2o_iovec_init(host, strlen(host)),
+                                       h2o_iovec_init("/", 1), h2o_iovec_init(name, strlen(name)))
+                                .base;
+    if (node == NULL)
         return true;
-    }
     if (node->type != YOML_TYPE_SCALAR || !group_name_valid(node->data.scalar))
-        return complain(
-            draft, node,
-            "`groups` takes the name of a namespace: 1 to 200 bytes without control characters");
+        return complain(draft, node,
+                        "`groups` takes the name of a namespace: 1 to 200 bytes of "
+                        "UTF-8 without control characters");
     draft->instance.space = node->data.scalar;
     return true;
 }
@@ -259,7 +256,7 @@ static bool open_consumer(struct draft *draft) {
     const yoml_t *node = tree_get(draft->node, "consumer");
     struct options options;
     struct error error;
-    size_t before = problems_errors(load->problems);
+    size_t before = problems_reports(load->problems);
     options_open(&options, load, tree_get(draft->node, "options"), draft->node);
     draft->instance.plugin = draft->plugin;
     draft->instance.name = draft->match != NULL ? draft->match->data.scalar : "";
@@ -267,10 +264,10 @@ static bool open_consumer(struct draft *draft) {
     draft->consumer = instance_open(&draft->instance, &error);
     if (draft->consumer != NULL)
         options_check_asked(&options, plugin_consumer(draft->plugin)->name);
-    else if (problems_errors(load->problems) == before)
+    else if (problems_reports(load->problems) == before)
         complain(draft, node, error.text);
     options_close(&options);
-    return problems_errors(load->problems) == before;
+    return problems_reports(load->problems) == before;
 }
 
 static bool read_consumer(struct draft *draft) {
@@ -367,13 +364,15 @@ static void read_route(struct load *load, h2o_configurator_context_t *context, y
         complain(&draft, node, "a route is a mapping with `match` and what answers it");
         return;
     }
+    size_t before = problems_reports(load->problems);
     bool right = read_match(&draft);
     make_path(&draft, context);
     if (tree_get(node, "consumer") != NULL)
         right = read_consumer(&draft) && right;
     else
         right = check_plain(&draft) && right;
-    if (right && tree_get(node, "consumer") == NULL && draft.path->handlers.size == 0)
+    bool is_whole = problems_reports(load->problems) == before;
+    if (is_whole && tree_get(node, "consumer") == NULL && draft.path->handlers.size == 0)
         right = complain(
             &draft, node,
             "nothing answers this route: it needs a `consumer`, or a directive such as file.dir, "

@@ -222,13 +222,13 @@ static size_t find_inset(const yaml_event_t *event) {
 static yoml_t *read_file(struct source *source, const struct reader *includer, const char *path,
                          struct place from);
 
-static bool check_tag(struct reader *reader, const yaml_char_t *tag, yaml_mark_t mark) {
+static void check_tag(struct reader *reader, const yaml_char_t *tag, yaml_mark_t mark) {
     if (tag == NULL || strcmp((const char *)tag, "!") == 0 ||
         strncmp((const char *)tag, "tag:yaml.org,2002:", 18) == 0)
-        return true;
+        return;
     problems_error(reader->source->problems, place_at(reader, mark),
                    "unknown tag %s; Sluice knows `!file PATH` alone", (const char *)tag);
-    return false;
+    reader->broken = true;
 }
 
 static yoml_t *include(struct reader *reader, const yaml_event_t *event) {
@@ -645,11 +645,28 @@ char *tree_directory(h2o_mem_pool_t *pool, const yoml_t *node) {
     return h2o_strdup(pool, absolute, SIZE_MAX).base;
 }
 
+/* The directory is a real one, so that its last part may be taken off for a leading `..`. */
+static const char *climb(char *directory, const char *path) {
+    for (;;) {
+        char *slash = strrchr(directory, '/');
+        if (strncmp(path, "./", 2) == 0) {
+            path += 2;
+        } else if (strncmp(path, "../", 3) == 0 && slash != NULL && slash != directory) {
+            *slash = '\0';
+            path += 3;
+        } else {
+            return path;
+        }
+    }
+}
+
 char *tree_path(h2o_mem_pool_t *pool, const yoml_t *node, const char *path) {
     if (path[0] == '/')
         return h2o_strdup(pool, path, SIZE_MAX).base;
-    const char *directory = tree_directory(pool, node);
-    return h2o_concat(pool, h2o_iovec_init(directory, strlen(directory)), h2o_iovec_init("/", 1),
-                      h2o_iovec_init(path, strlen(path)))
+    char *directory = tree_directory(pool, node);
+    path = climb(directory, path);
+    const char *between = strcmp(directory, "/") == 0 ? "" : "/";
+    return h2o_concat(pool, h2o_iovec_init(directory, strlen(directory)),
+                      h2o_iovec_init(between, strlen(between)), h2o_iovec_init(path, strlen(path)))
         .base;
 }

@@ -182,6 +182,26 @@ static const char *cookie(h2o_req_t *req, const char *name) {
     return NULL;
 }
 
+/* The offered subprotocols, however the client spaced them (RFC 6455 section 11.3.4). */
+static const char *offered(h2o_req_t *req) {
+    const char *all = scope_header(req, "sec-websocket-protocol"), *token;
+    if (all == NULL)
+        return NULL;
+    h2o_iovec_t rest = h2o_iovec_init(all, strlen(all));
+    char *list = h2o_mem_alloc_pool(&req->pool, rest.len * 3 + 1), *to = list;
+    size_t size;
+    while ((token = h2o_next_token(&rest, ',', &size, NULL)) != NULL) {
+        if (size == 0 || *token == ',')
+            continue;
+        if (to != list)
+            to = stpcpy(to, ", ");
+        memcpy(to, token, size);
+        to += size;
+    }
+    *to = '\0';
+    return list;
+}
+
 static const char *iovec_string(h2o_req_t *req, h2o_iovec_t text) {
     return text.base == NULL ? NULL : pool_string(req, text.base, text.len);
 }
@@ -208,7 +228,7 @@ const char *scope_get(const struct scope *scope, int what, const char *name) {
     case SLUICE_BODY:
         return iovec_string(req, req->entity);
     case SLUICE_OFFERED:
-        return scope_header(req, "sec-websocket-protocol");
+        return offered(req);
     case SLUICE_HOST:
         return iovec_string(req, req->input.authority);
     case SLUICE_SCHEME:

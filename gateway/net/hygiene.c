@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "websocket/utf8.h"
+
 /* No method of the IANA registry is longer than UPDATEREDIRECTREF with its 17 letters. */
 #define METHOD_SIZE_MAX 32
 
@@ -203,40 +205,18 @@ const char *hygiene_check_head(const char *head, size_t size) {
     return wrong != NULL ? wrong : check_together(&facts);
 }
 
-/* The bytes of the UTF-8 character at text[0], 0 when it is none: RFC 3629, without surrogates and
- * overlong forms. */
-static size_t character_size(const unsigned char *text, size_t size) {
-    unsigned char first = text[0];
-    if (first < 0x80)
-        return 1;
-    size_t need = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || size < need)
-        return 0;
-    for (size_t i = 1; i < need; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    unsigned char second = text[1];
-    if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
-        (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f))
-        return 0;
-    return need;
-}
-
-/* C0, DEL and C1. */
-static bool is_control(const unsigned char *character) {
-    return character[0] < 0x20 || character[0] == 0x7f ||
-           (character[0] == 0xc2 && character[1] < 0xa0);
+/* C0, DEL and C1, which UTF-8 writes as 0xc2 and a byte below 0xa0. Text is valid here, so that
+   0xc2 is never its last byte. */
+static bool is_control(const unsigned char *at) {
+    return at[0] < 0x20 || at[0] == 0x7f || (at[0] == 0xc2 && at[1] < 0xa0);
 }
 
 static const char *check_characters(const unsigned char *path, size_t size) {
-    for (size_t i = 0; i < size;) {
-        size_t step = character_size(path + i, size - i);
-        if (step == 0)
-            return "the path is not UTF-8";
+    if (!utf8_valid(path, size))
+        return "the path is not UTF-8";
+    for (size_t i = 0; i < size; i++)
         if (is_control(path + i))
             return "a control character in the path";
-        i += step;
-    }
     return NULL;
 }
 

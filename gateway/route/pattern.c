@@ -2,6 +2,7 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,8 +24,28 @@ struct pattern {
     const char **name_table;
 };
 
-/* One for a thread, as large as any pattern needs. */
-static _Thread_local pcre2_match_data *match_data;
+/* One for a thread, as large as any pattern needs; freed when the thread ends. */
+static pthread_key_t match_data;
+static pthread_once_t match_data_once = PTHREAD_ONCE_INIT;
+
+static void free_match_data(void *data) { pcre2_match_data_free(data); }
+
+static void make_match_data_key(void) {
+    if (pthread_key_create(&match_data, free_match_data) != 0)
+        abort();
+}
+
+static pcre2_match_data *thread_match_data(void) {
+    pthread_once(&match_data_once, make_match_data_key);
+    pcre2_match_data *data = pthread_getspecific(match_data);
+    if (data != NULL)
+        return data;
+    data = pcre2_match_data_create(PATTERN_CAPTURES_MAX, NULL);
+    if (data == NULL)
+        abort();
+    pthread_setspecific(match_data, data);
+    return data;
+}
 
 static bool ends_in_anchor(const char *text, size_t size) {
     if (size == 0 || text[size - 1] != '$')
@@ -142,14 +163,6 @@ void pattern_free(struct pattern *pattern) {
 const char *pattern_text(const struct pattern *pattern) { return pattern->text; }
 
 const struct capture_names *pattern_names(const struct pattern *pattern) { return &pattern->names; }
-
-static pcre2_match_data *thread_match_data(void) {
-    if (match_data == NULL)
-        match_data = pcre2_match_data_create(PATTERN_CAPTURES_MAX, NULL);
-    if (match_data == NULL)
-        abort();
-    return match_data;
-}
 
 enum pattern_result pattern_match(const struct pattern *pattern, const char *path, size_t size,
                                   h2o_iovec_t *values) {

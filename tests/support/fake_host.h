@@ -1,7 +1,8 @@
 /*
- * A host in memory: it runs a consumer's hooks in a unit test, without sockets, loops or waiting. It keeps the contract of
- * sluice/consumer.h as the server does and checks that the consumer keeps its side; whoever breaks it gets a sentence on
- * stderr and an abort. Build the consumer's sources and the fake_*.c files into the test and hand its entry over:
+ * A host in memory: it runs a consumer's hooks in a unit test, without sockets, loops or waiting.
+ * It keeps the contract of sluice/consumer.h as the server does and checks that the consumer keeps
+ * its side; whoever breaks it gets a sentence on stderr and an abort. Build the consumer's sources
+ * and the fake_*.c files into the test and hand its entry over:
  *
  *     struct fake_host *host = fake_host_create(sluice_consumer_entry);
  *     sluice_route *route = fake_open(host, (const char *const[]){"greeting", "hello", NULL});
@@ -12,12 +13,13 @@
  *     fake_leave(conn, 1001, "");
  *     fake_host_free(host);
  *
- * Memory that a consumer only borrows (messages, scope values) and its connection data are freed at the very moment they
- * stop being valid, so that AddressSanitizer shows every use behind it.
+ * Memory that a consumer only borrows (messages, scope values) and its connection data are freed at
+ * the very moment they stop being valid, so that AddressSanitizer shows every use behind it.
  *
- * Functions marked "ends with a turn" then do what the server does at the end of a loop's turn: answers leave, events,
- * reports, posts and done callbacks are delivered, closes are answered by the client, until nothing is left. Everything
- * runs on the test's thread, but the functions that consumer.h marks [any] may be called from others.
+ * Functions marked "ends with a turn" then do what the server does at the end of a loop's turn:
+ * answers leave, events, reports, posts and done callbacks are delivered, closes are answered by
+ * the client, until nothing is left. Everything runs on the test's thread, but the functions that
+ * consumer.h marks [any] may be called from others.
  */
 #ifndef FAKE_HOST_H
 #define FAKE_HOST_H
@@ -34,8 +36,8 @@
 
 struct fake_host;
 
-/* What a client brings. All may be left out. Lists are names and values in turn, ended by NULL. Borrowed during the
-   call. */
+/* What a client brings. All may be left out. Lists are names and values in turn, ended by NULL.
+   Borrowed during the call. */
 struct fake_scope {
     const char *path;   /* decoded; "/" when left out */
     const char *query;  /* as sent, without the question mark */
@@ -51,21 +53,24 @@ struct fake_scope {
 
 /* --- life --- */
 
-/* A host with this consumer. One at a time can live for one entry, since a plugin keeps one table. */
+/* A host with this consumer. One at a time can live for one entry, since a plugin keeps one table.
+ */
 struct fake_host *fake_host_create(sluice_entry_fn entry);
-/* The same from a shared object, which is loaded by the plain loader and stays loaded. Aborts when it can't be. */
+/* The same from a shared object, which is loaded by the plain loader and stays loaded. Aborts when
+ * it can't be. */
 struct fake_host *fake_host_load(const char *path);
-/* Ends what lives still, as a server's end does: connections are lost, waiting jobs are not run but done, then
-   thread_stop and shut. NULL is fine. */
+/* Ends what lives still, as a server's end does: connections are lost, waiting jobs are not run but
+   done, then thread_stop and shut. NULL is fine. */
 void fake_host_free(struct fake_host *host);
 
 const sluice_consumer *fake_consumer(const struct fake_host *host);
 
-/* Opens a route with options, keys and values in turn, ended by NULL, or NULL for none: a.b reaches into mappings. Runs
-   open and thread_start. NULL when open refused, or when the server would refuse the options: fake_problem says why. */
+/* Opens a route with options, keys and values in turn, ended by NULL, or NULL for none: a.b reaches
+   into mappings. Runs open and thread_start. NULL when open refused, or when the server would
+   refuse the options: fake_problem says why. */
 sluice_route *fake_open(struct fake_host *host, const char *const *options);
-/* The first problem of the last fake_open: a bad value, an option that the consumer reported, a key that it never asked
-   for; "" when there was none. */
+/* The first problem of the last fake_open: a bad value, an option that the consumer reported, a key
+   that it never asked for; "" when there was none. */
 const char *fake_problem(const struct fake_host *host);
 
 /* --- what clients do; each ends with a turn --- */
@@ -75,32 +80,35 @@ sluice_conn *fake_connect(sluice_route *route, const struct fake_scope *scope);
 /* A request that is no handshake: runs http; without that hook the answer is 426. */
 sluice_conn *fake_request(sluice_route *route, const struct fake_scope *scope);
 
-/* A message from the client: runs receive. False when the connection is not open (any more): nothing ran then. */
+/* A message from the client: runs receive. False when the connection is not open (any more):
+ * nothing ran then. */
 bool fake_receive(sluice_conn *conn, const char *text);
 bool fake_receive_message(sluice_conn *conn, sluice_message message);
 
-/* The client goes: with a close frame of this code (1005: none) and reason, or lost with 1006. Undecided connections may
-   go too. Nothing when it has ended. */
+/* The client goes: with a close frame of this code (1005: none) and reason, or lost with 1006.
+   Undecided connections may go too. Nothing when it has ended. */
 void fake_leave(sluice_conn *conn, int code, const char *reason);
 
-/* The client stops reading: up to bytes wait, what is over that is dropped when the consumer has the dropped hook
-   (policy drop-newest), and else closes the connection with 1013. */
+/* The client stops reading: up to bytes wait, what is over that is dropped when the consumer has
+   the dropped hook (policy drop-newest), and else closes the connection with 1013. */
 void fake_block(sluice_conn *conn, size_t bytes);
 /* It reads again: the dropped hook is told of what was dropped. */
 void fake_unblock(sluice_conn *conn);
 
 /* --- what else happens --- */
 
-/* A message of somebody else to the group; false when its name or text is invalid. Ends with a turn. */
+/* A message of somebody else to the group; false when its name or text is invalid. Ends with a
+ * turn. */
 bool fake_group_send(sluice_route *route, const char *group, const char *text);
-/* An event as if the connection were in the group. False when it is not open or there is no hook. Ends with a turn. */
+/* An event as if the connection were in the group. False when it is not open or there is no hook.
+ * Ends with a turn. */
 bool fake_event(sluice_conn *conn, const char *group, const char *text);
 
 /* Time passes: timers run in their order, each with a turn behind it. */
 void fake_advance(struct fake_host *host, uint64_t ms);
 
-/* Runs the work that has waited longest in the pool, and nothing else: its done comes with the next turn. False when none
-   waits. */
+/* Runs the work that has waited longest in the pool, and nothing else: its done comes with the next
+   turn. False when none waits. */
 bool fake_work(struct fake_host *host);
 /* How many jobs wait, and how many may (1,000 until told): more is SLUICE_FULL. */
 size_t fake_jobs(const struct fake_host *host);
@@ -109,7 +117,8 @@ void fake_limit_jobs(struct fake_host *host, size_t most);
 /* A turn: for posts from other threads, and after fake_work. */
 void fake_turn(struct fake_host *host);
 
-/* The server stops: undecided connections get 503, the others their drain hook. Ends with a turn. */
+/* The server stops: undecided connections get 503, the others their drain hook. Ends with a turn.
+ */
 void fake_drain(struct fake_host *host, uint32_t ms_left);
 
 /* --- what the consumer did --- */
@@ -118,24 +127,26 @@ void fake_drain(struct fake_host *host, uint32_t ms_left);
 int fake_answer(const sluice_conn *conn);
 /* The body of the answer, NUL behind it. "" when there is none. */
 const char *fake_answer_body(const sluice_conn *conn);
-/* A header that the consumer added to its answer, or NULL; several of one name are joined with ", ". */
+/* A header that the consumer added to its answer, or NULL; several of one name are joined with ",
+ * ". */
 const char *fake_answer_header(const sluice_conn *conn, const char *name);
 const char *fake_subprotocol(const sluice_conn *conn);
 
-/* The messages that it got, its own sends and those of groups, in order. Of fake_text: NULL when there is none, or it is
-   binary. Both live as long as the host. */
+/* The messages that it got, its own sends and those of groups, in order. Of fake_text: NULL when
+   there is none, or it is binary. Both live as long as the host. */
 size_t fake_count(const sluice_conn *conn);
 sluice_message fake_message(const sluice_conn *conn, size_t index);
 const char *fake_text(const sluice_conn *conn, size_t index);
 /* The last text, or NULL. */
 const char *fake_last_text(const sluice_conn *conn);
 
-/* The code that the connection ended with: the consumer's, the client's or 1013; 0 while it is open. The reason is "" when
-   there was none. */
+/* The code that the connection ended with: the consumer's, the client's or 1013; 0 while it is
+   open. The reason is "" when there was none. */
 int fake_closed(const sluice_conn *conn);
 const char *fake_close_reason(const sluice_conn *conn);
 
-/* How often its disconnect and release hooks were due: at most once each. They count without a hook, too. */
+/* How often its disconnect and release hooks were due: at most once each. They count without a
+ * hook, too. */
 unsigned fake_disconnects(const sluice_conn *conn);
 unsigned fake_releases(const sluice_conn *conn);
 

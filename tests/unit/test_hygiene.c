@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "h2o_server.h"
+#include "support/h2o_server.h"
 
 #define HOST "Host: example.org\r\n"
 

@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "certificate.h"
-#include "directory.h"
 #include "observe/log.h"
+#include "support/certificate.h"
+#include "support/directory.h"
 
 static char directory[128];
 
@@ -212,7 +212,7 @@ START_TEST(alpn_never_chooses_http2) {
         SSL_get0_alpn_selected(meeting.client, &name, &size);
         if (chosen != NULL) {
             ck_assert_uint_eq(size, strlen(chosen));
-            ck_assert_int_eq(memcmp(name, chosen, size), 0);
+            ck_assert(size == 0 || memcmp(name, chosen, size) == 0);
         }
         part(&meeting);
     }

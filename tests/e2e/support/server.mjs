@@ -31,10 +31,25 @@ export function within(seconds, what, promise) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
+// What is to be done when the test file ends, the last first. A hook made within another hook would
+// run at the end of that one.
+const cleanups = [];
+after(async () => {
+  const faults = [];
+  for (const cleanup of cleanups.reverse()) {
+    try {
+      await cleanup();
+    } catch (fault) {
+      faults.push(fault);
+    }
+  }
+  if (faults.length) throw faults[0];
+});
+
 /** An empty folder that is removed when the test file ends. */
 export function temporaryFolder() {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sluice-'));
-  after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  cleanups.push(() => fs.rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
@@ -81,7 +96,13 @@ class Server {
 
   constructor(file) {
     this.#child = spawn(program, ['-c', file], { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#ended = once(this.#child, 'close');
+    this.#ended = new Promise((resolve) => {
+      this.#child.once('close', (code, signal) => resolve(code ?? signal));
+      this.#child.once('error', (fault) => {
+        this.log += `${fault.message}\n`;
+        resolve('no start');
+      });
+    });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream.setEncoding('utf8').on('data', (text) => {
         this.log += text;
@@ -134,9 +155,8 @@ class Server {
   signal(name) { this.#child.kill(name); }
 
   /** Waits for the end of the program and returns its exit status, or the signal that ended it. */
-  async ended(seconds = 15) {
-    const [code, signal] = await within(seconds, 'the end of the program', this.#ended);
-    return code ?? signal;
+  ended(seconds = 15) {
+    return within(seconds, 'the end of the program', this.#ended);
   }
 
   /** SIGTERM, then the end that is due: exit status 0 and no finding of a sanitizer. */
@@ -161,7 +181,7 @@ export async function start(text, folder) {
   let stopped = false;
   const stop = server.stop.bind(server);
   server.stop = async () => { stopped = true; await stop(); };
-  after(async () => {
+  cleanups.push(async () => {
     try {
       if (!stopped) await server.stop();
     } finally {
@@ -174,6 +194,6 @@ export async function start(text, folder) {
 /** Starts the program without waiting and without an expected end: for starts that fail. */
 export function launch(file) {
   const server = new Server(file);
-  after(() => server.kill());
+  cleanups.push(() => server.kill());
   return server;
 }

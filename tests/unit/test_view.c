@@ -1,0 +1,271 @@
+#include <check.h>
+#include <string.h>
+
+#include "group/group.h"
+#include "support/fake_transport.h"
+#include "support/group_threads.h"
+#include "websocket/frame.h"
+#include "websocket/session.h"
+
+/* --- events, and what is done inside them --- */
+
+static void say_more(struct ear *ear) {
+    ear->then = NULL;
+    threads_say(ear->thread, ear->group, "reply");
+    threads_say(ear->thread, ear->group, "more");
+}
+
+START_TEST(what_a_member_says_inside_its_event_comes_behind_for_all) {
+    const char *group = threads_name_at((unsigned)_i, 0);
+    struct ear ears[] = {ear_make(0, group), ear_make(0, group), ear_make(0, group)};
+    ears[1].then = say_more;
+    for (int at = 0; at < 3; at++)
+        ear_join(&ears[at]);
+    threads_settle();
+    threads_say(0, group, "first");
+    threads_say(0, group, "second");
+    threads_settle();
+    for (int at = 0; at < 3; at++)
+        ck_assert_str_eq(ears[at].heard, "first second reply more ");
+    for (int at = 0; at < 3; at++)
+        ear_end(&ears[at]);
+    threads_settle();
+}
+END_TEST
+
+static void end_other(struct ear *ear) { ear_end(ear->other); }
+
+static void leave_and_rejoin(struct ear *ear) {
+    ear->then = NULL;
+    ear_leave(ear);
+    ear_join(ear);
+}
+
+START_TEST(a_member_may_end_itself_or_another_inside_an_event) {
+    const char *group = threads_name_at((unsigned)_i, 0);
+    struct ear first = ear_make(0, group), second = ear_make(0, group), third = ear_make(0, group);
+    first.then = end_other;
+    first.other = &second;
+    third.then = end_other;
+    third.other = &third;
+    ear_join(&first);
+    ear_join(&second);
+    ear_join(&third);
+    threads_settle();
+    threads_say(0, group, "a");
+    threads_say(0, group, "b");
+    threads_settle();
+    ck_assert_str_eq(first.heard, "a b ");
+    ck_assert_str_eq(second.heard, "");
+    ck_assert_str_eq(third.heard, "a ");
+    ear_end(&first);
+    threads_settle();
+    threads_assert_nothing_is_held();
+}
+END_TEST
+
+START_TEST(a_member_may_leave_and_join_inside_an_event) {
+    const char *group = threads_name_at((unsigned)_i, 0);
+    struct ear ear = ear_make(0, group);
+    ear.then = leave_and_rejoin;
+    ear_join(&ear);
+    threads_settle();
+    threads_say(0, group, "a");
+    threads_say(0, group, "b"); /* ordered before that leave */
+    threads_settle();
+    threads_say(0, group, "c");
+    threads_settle();
+    ck_assert_str_eq(ear.heard, "a b c ");
+    ear_end(&ear);
+    threads_settle();
+    threads_assert_nothing_is_held();
+}
+END_TEST
+
+/* --- members that hear by a session --- */
+
+struct client {
+    struct member member;
+    unsigned thread;
+    const char *group;
+    struct fake_transport wire;
+    int code; /* of the close, 0 while open */
+    char events[100];
+};
+
+static void on_message(void *owner, enum opcode kind, const uint8_t *data, size_t size) {
+    (void)owner;
+    (void)kind;
+    (void)data;
+    (void)size;
+}
+
+static void on_closed(void *owner, int code, const char *reason, size_t reason_size) {
+    struct client *client = owner;
+    (void)reason;
+    (void)reason_size;
+    client->code = code;
+    group_leave_all(groups_of(threads[client->thread]), &client->member);
+}
+
+static void on_client_event(struct member *member, const char *group, struct frame *frame) {
+    struct client *client = (struct client *)member;
+    (void)group;
+    ear_note(client->events, sizeof(client->events), frame);
+}
+
+static const struct session_events session_events = {.message = on_message, .closed = on_closed};
+static const struct member_events client_events = {on_client_event};
+static const struct session_limits roomy = {.message_bytes_max = 1000, .queue_bytes_max = 1000};
+static const struct session_limits tight_close = {
+    .message_bytes_max = 1000, .queue_bytes_max = 10, .on_full = ON_FULL_CLOSE};
+static const struct session_limits tight_drop = {
+    .message_bytes_max = 1000, .queue_bytes_max = 10, .on_full = ON_FULL_DROP_NEWEST};
+
+static void open_client(struct client *client, unsigned thread, const char *group,
+                        const struct session_limits *limits) {
+    static uint64_t ids = 10000;
+    loop_enter(threads[thread]);
+    *client = (struct client){.thread = thread, .group = group};
+    struct session *session =
+        session_create(threads[thread], limits, &session_events, client);
+    client->member =
+        (struct member){.id = ++ids, .session = session, .events = &client_events};
+}
+
+static void join_client(struct client *client, unsigned flags) {
+    ck_assert_int_eq(
+        group_join(threads_be(client->thread), &client->member, SPACE, client->group, NULL, flags, PLENTY),
+        GROUP_OK);
+}
+
+static void attach(struct client *client) {
+    loop_enter(threads[client->thread]);
+    fake_transport_attach(&client->wire, client->member.session, threads[client->thread]);
+}
+
+static void close_client(struct client *client) {
+    loop_enter(threads[client->thread]);
+    session_abort(client->member.session);
+    threads_settle();
+    ck_assert_int_ne(client->code, 0);
+    fake_transport_free(&client->wire);
+}
+
+START_TEST(a_session_gets_the_groups_messages_in_order) {
+    const char *group = threads_name_at((unsigned)_i, 0);
+    struct client client;
+    open_client(&client, 0, group, &roomy);
+    attach(&client);
+    join_client(&client, 0);
+    threads_say(0, group, "a");
+    threads_say(0, group, "b");
+    threads_settle();
+    ck_assert_str_eq(fake_transport_sent(&client.wire), "text(a) text(b)");
+    close_client(&client);
+    threads_assert_nothing_is_held();
+}
+END_TEST
+
+START_TEST(at_home_a_reply_does_not_overtake_a_group_message) {
+    const char *group = threads_name_at(0, 0);
+    struct client client;
+    struct frame *reply = frame_create(OPCODE_TEXT, "reply", 5);
+    open_client(&client, 0, group, &roomy);
+    attach(&client);
+    join_client(&client, 0);
+    threads_say(0, group, "a");
+    ck_assert_int_eq(session_send(client.member.session, reply), SESSION_SENT);
+    threads_say(0, group, "b");
+    threads_settle();
+    ck_assert_str_eq(fake_transport_sent(&client.wire), "text(a) text(reply) text(b)");
+    frame_unref(reply);
+    close_client(&client);
+}
+END_TEST
+
+START_TEST(joining_again_with_other_flags_takes_effect_in_order) {
+    const char *group = threads_name_at((unsigned)_i, 0);
+    struct client client;
+    open_client(&client, 0, group, &roomy);
+    attach(&client);
+    join_client(&client, 0);
+    threads_say(0, group, "a");
+    join_client(&client, GROUP_EVENTS);
+    threads_say(0, group, "b");
+    join_client(&client, 0);
+    threads_say(0, group, "c");
+    threads_settle();
+    ck_assert_str_eq(fake_transport_sent(&client.wire), "text(a) text(c)");
+    ck_assert_str_eq(client.events, "b ");
+    close_client(&client);
+}
+END_TEST
+
+START_TEST(a_full_queue_is_counted_as_dropped) {
+    const char *group = threads_name_at((unsigned)_i, 0);
+    struct client open, closes, drops;
+    struct group_report report = {0};
+    open_client(&open, 0, group, &roomy);
+    open_client(&closes, 1, group, &tight_close);
+    open_client(&drops, 2, group, &tight_drop);
+    join_client(&open, 0);
+    join_client(&closes, 0);
+    join_client(&drops, 0);
+    threads_settle();
+    threads_say(0, group, "12345678"); /* with its header all that fits */
+    ask(0, group, 0, &answer);
+    assert_report(&answer, 3, 1, 2);
+    ask(0, group, 0, &answer);
+    ck_assert_uint_eq(answer.report.queued, 1);
+    ck_assert_uint_eq(answer.report.dropped, answer.report.matched - 1);
+    close_client(&open);
+    close_client(&closes);
+    close_client(&drops);
+    threads_assert_nothing_is_held();
+}
+END_TEST
+
+/* --- the suite --- */
+
+static TCase *add_case(Suite *suite, const char *name) {
+    TCase *tcase = tcase_create(name);
+    tcase_add_checked_fixture(tcase, threads_open, threads_close);
+    tcase_set_timeout(tcase, 60);
+    suite_add_tcase(suite, tcase);
+    return tcase;
+}
+
+static void add_events(Suite *suite) {
+    const TTest *const tests[] = {
+        what_a_member_says_inside_its_event_comes_behind_for_all,
+        a_member_may_end_itself_or_another_inside_an_event,
+        a_member_may_leave_and_join_inside_an_event,
+    };
+    TCase *tcase = add_case(suite, "events");
+    for (size_t at = 0; at < sizeof(tests) / sizeof(tests[0]); at++)
+        tcase_add_loop_test(tcase, tests[at], 0, THREADS);
+}
+
+static void add_sessions(Suite *suite) {
+    const TTest *const tests[] = {
+        a_session_gets_the_groups_messages_in_order,
+        joining_again_with_other_flags_takes_effect_in_order,
+        a_full_queue_is_counted_as_dropped,
+    };
+    TCase *tcase = add_case(suite, "sessions");
+    for (size_t at = 0; at < sizeof(tests) / sizeof(tests[0]); at++)
+        tcase_add_loop_test(tcase, tests[at], 0, THREADS);
+    tcase_add_test(tcase, at_home_a_reply_does_not_overtake_a_group_message);
+}
+
+int main(void) {
+    Suite *suite = suite_create("view");
+    add_events(suite);
+    add_sessions(suite);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
