@@ -11,7 +11,8 @@ class Line {
   #timer = 0;
   #ended = false;
 
-  /** onText(text) for each message; onState(state, seconds): connecting, open, lost or ended. */
+  /** onText(text) for each message; onState(state, detail): connecting, open, lost with the seconds
+      until the next try, or ended with the server's reason. */
   constructor(url, onText, onState) {
     this.url = url;
     this.onText = onText;
@@ -46,12 +47,16 @@ class Line {
     socket.addEventListener('message', ({ data }) => {
       if (typeof data === 'string' && !this.#ended) this.onText(data);
     });
-    socket.addEventListener('close', () => this.#retry());
+    socket.addEventListener('close', ({ code, reason }) => {
+      if (this.#ended) return;
+      // 1000: the conversation is over, so coming back would be wrong.
+      if (code === 1000) this.onState('ended', reason);
+      else this.#retry();
+    });
   }
 
   /** Waits longer each time, and never as long as the neighbours: they lost it together. */
   #retry() {
-    if (this.#ended) return;
     const wait = this.#wait * (0.5 + Math.random());
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
     this.onState('lost', Math.max(1, Math.round(wait / 1000)));
@@ -74,12 +79,12 @@ function show(text, kind) {
   if (atEnd) item.scrollIntoView({ block: 'end' });
 }
 
-function showState(state, seconds) {
+function showState(state, detail) {
   const words = {
     connecting: 'Connecting…',
     open: 'Connected',
-    lost: `Connection lost, trying again in ${seconds} s…`,
-    ended: 'Not connected',
+    lost: `Connection lost, trying again in ${detail} s…`,
+    ended: detail ? `Not connected: ${detail}` : 'Not connected',
   };
   element('state').textContent = words[state];
   element('state').dataset.state = state;

@@ -1,5 +1,6 @@
 #include "config/fields.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -73,14 +74,19 @@ static const struct field *find_field(const struct field *fields, size_t count, 
     return NULL;
 }
 
+/* The nearest key; all of them when none is near. */
 static bool complain_unknown(struct load *load, const yoml_t *key, const char *what,
                              const struct field *fields, size_t count) {
-    char hint[128];
+    char hint[128], all[256] = "";
     struct nearest nearest = nearest_to(key->data.scalar);
-    for (size_t i = 0; i != count; i++)
+    for (size_t i = 0; i != count; i++) {
+        size_t used = strlen(all);
         nearest_offer(&nearest, fields[i].name);
+        snprintf(all + used, sizeof(all) - used, "%s%s", used != 0 ? ", " : "; it takes ",
+                 fields[i].name);
+    }
     problems_error(load->problems, tree_place(key), "unknown key `%s` in `%s`%s", key->data.scalar,
-                   what, nearest_hint(&nearest, hint));
+                   what, nearest.best != NULL ? nearest_hint(&nearest, hint) : all);
     return false;
 }
 

@@ -648,15 +648,15 @@ char *tree_directory(h2o_mem_pool_t *pool, const yoml_t *node) {
 /* The directory is a real one, so that its last part may be taken off for a leading `..`. */
 static const char *climb(char *directory, const char *path) {
     for (;;) {
-        char *slash = strrchr(directory, '/');
         if (strncmp(path, "./", 2) == 0) {
             path += 2;
-        } else if (strncmp(path, "../", 3) == 0 && slash != NULL && slash != directory) {
-            *slash = '\0';
-            path += 3;
-        } else {
-            return path;
+            continue;
         }
+        if (strncmp(path, "../", 3) != 0 || directory[0] != '/')
+            return path;
+        char *slash = strrchr(directory, '/');
+        slash[slash == directory ? 1 : 0] = '\0';
+        path += 3;
     }
 }
 

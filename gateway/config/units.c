@@ -25,7 +25,8 @@ static const struct suffix *suffixes_of(enum unit unit) {
 
 static const char *wrong_suffix(const char *rest, enum unit unit) {
     if (*rest == '.')
-        return "is no whole number; take a smaller unit";
+        return unit == UNIT_COUNT ? "is no whole number"
+                                  : "is no whole number; take a smaller unit";
     if (unit == UNIT_BYTES)
         return "has an unknown unit; sizes take k, m or g, or none for bytes";
     if (unit == UNIT_COUNT)

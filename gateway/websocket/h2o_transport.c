@@ -18,9 +18,10 @@
 /* The largest TLS record's payload. */
 #define RECORD_MAX (16 * 1024)
 
-/* The receive window of a TLS socket: h2o reads and decrypts all that has arrived, so this bounds
- * what that can be. */
-#define TLS_WINDOW_BYTES (256 * 1024)
+/* The receive buffer of a TLS socket: h2o reads and decrypts all that has arrived before anybody is
+   asked, so this bounds what that can be. (A clamped window would be opened again by the kernel.)
+ */
+#define TLS_RECEIVE_BYTES (128 * 1024)
 /* h2o waits without a timer to send a TLS connection's close_notify. */
 #define TLS_FAREWELL_MS 10000
 
@@ -218,9 +219,8 @@ void h2o_transport_attach(struct session *session, h2o_socket_t *socket, size_t 
     if (socket->ssl == NULL) {
         h2o_socket_dont_read(socket, 1);
     } else {
-        const int window = TLS_WINDOW_BYTES;
-        setsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_WINDOW_CLAMP, &window,
-                   sizeof(window));
+        const int size = TLS_RECEIVE_BYTES;
+        setsockopt(h2o_socket_get_fd(socket), SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
     }
     session_attach(session, &over_h2o, transport);
 }

@@ -39,8 +39,8 @@ START_TEST(names_are_text_without_controls) {
     struct frame *frame = frame_create(OPCODE_TEXT, "x", 1);
     enum group_result expected = names[_i].valid ? GROUP_OK : GROUP_INVALID;
     ck_assert_int_eq(group_name_valid(name), names[_i].valid);
-    ck_assert_int_eq(group_join(threads_be(0), &ear.member, SPACE, name, NULL, GROUP_EVENTS, PLENTY),
-                     expected);
+    ck_assert_int_eq(
+        group_join(threads_be(0), &ear.member, SPACE, name, NULL, GROUP_EVENTS, PLENTY), expected);
     ck_assert_int_eq(group_send(threads_be(0), SPACE, name, frame, 0, NULL), expected);
     ck_assert_int_eq(group_leave(threads_be(0), &ear.member, SPACE, name), expected);
     ck_assert_int_eq(group_send_any(SPACE, name, frame, 0), expected);
@@ -67,8 +67,9 @@ START_TEST(names_and_infos_have_a_longest) {
     text[GROUP_INFO_MAX + 1] = '\0';
     ck_assert_int_eq(group_join(threads_be(0), &ear.member, SPACE, "a", text, GROUP_EVENTS, PLENTY),
                      GROUP_INVALID);
-    ck_assert_int_eq(group_join(threads_be(0), &ear.member, SPACE, "a", "\xff", GROUP_EVENTS, PLENTY),
-                     GROUP_INVALID);
+    ck_assert_int_eq(
+        group_join(threads_be(0), &ear.member, SPACE, "a", "\xff", GROUP_EVENTS, PLENTY),
+        GROUP_INVALID);
     ear_end(&ear);
     threads_settle();
 }
@@ -264,17 +265,19 @@ END_TEST
 START_TEST(a_member_has_no_more_memberships_than_it_may) {
     struct ear ear = ear_make(0, NULL);
     for (unsigned at = 0; at < 3; at++)
-        ck_assert_int_eq(
-            group_join(threads_be(0), &ear.member, SPACE, threads_name_at((unsigned)_i, at), NULL, GROUP_EVENTS, 2),
-            at < 2 ? GROUP_OK : GROUP_FULL);
+        ck_assert_int_eq(group_join(threads_be(0), &ear.member, SPACE,
+                                    threads_name_at((unsigned)_i, at), NULL, GROUP_EVENTS, 2),
+                         at < 2 ? GROUP_OK : GROUP_FULL);
+    ck_assert_int_eq(group_join(threads_be(0), &ear.member, SPACE, threads_name_at((unsigned)_i, 1),
+                                "x", GROUP_EVENTS, 2),
+                     GROUP_OK);
     ck_assert_int_eq(
-        group_join(threads_be(0), &ear.member, SPACE, threads_name_at((unsigned)_i, 1), "x", GROUP_EVENTS, 2),
-        GROUP_OK);
-    ck_assert_int_eq(group_leave(threads_be(0), &ear.member, SPACE, threads_name_at((unsigned)_i, 2)), GROUP_OK);
-    ck_assert_int_eq(group_leave(threads_be(0), &ear.member, SPACE, threads_name_at((unsigned)_i, 0)), GROUP_OK);
+        group_leave(threads_be(0), &ear.member, SPACE, threads_name_at((unsigned)_i, 2)), GROUP_OK);
     ck_assert_int_eq(
-        group_join(threads_be(0), &ear.member, SPACE, threads_name_at((unsigned)_i, 2), NULL, GROUP_EVENTS, 2),
-        GROUP_OK);
+        group_leave(threads_be(0), &ear.member, SPACE, threads_name_at((unsigned)_i, 0)), GROUP_OK);
+    ck_assert_int_eq(group_join(threads_be(0), &ear.member, SPACE, threads_name_at((unsigned)_i, 2),
+                                NULL, GROUP_EVENTS, 2),
+                     GROUP_OK);
     ear_end(&ear);
     ck_assert_uint_eq(ear.member.count, 0);
     threads_settle();
@@ -399,7 +402,8 @@ END_TEST
 
 static void list(unsigned thread, const char *group, size_t most, struct answer *answer) {
     *answer = (struct answer){0};
-    ck_assert_int_eq(group_list(threads_be(thread), SPACE, group, most, on_listing, answer), GROUP_OK);
+    ck_assert_int_eq(group_list(threads_be(thread), SPACE, group, most, on_listing, answer),
+                     GROUP_OK);
     ck_assert_int_eq(answer->count, 0);
 }
 
@@ -410,9 +414,9 @@ static void assert_listing(const struct answer *answer, const char *expected) {
 
 static void join_as(struct ear *ear, uint64_t id, const char *info) {
     ear->member.id = id;
-    ck_assert_int_eq(
-        group_join(threads_be(ear->thread), &ear->member, SPACE, ear->group, info, GROUP_EVENTS, PLENTY),
-        GROUP_OK);
+    ck_assert_int_eq(group_join(threads_be(ear->thread), &ear->member, SPACE, ear->group, info,
+                                GROUP_EVENTS, PLENTY),
+                     GROUP_OK);
     threads_settle();
 }
 
@@ -488,7 +492,8 @@ START_TEST(a_listing_has_no_more_than_its_ceiling) {
         ear_join(&ears[at]);
     }
     threads_settle();
-    ck_assert_int_eq(group_list(threads_be(0), SPACE, group, SIZE_MAX, on_big_listing, seen), GROUP_OK);
+    ck_assert_int_eq(group_list(threads_be(0), SPACE, group, SIZE_MAX, on_big_listing, seen),
+                     GROUP_OK);
     threads_settle();
     ck_assert_uint_eq(seen[0], GROUP_MEMBERS_MAX);
     ck_assert_uint_eq(seen[1], many);

@@ -12,8 +12,8 @@
 /*
  * A storm: members on all threads join, leave, end and send at random; then all diaries are
  * compared. Every message carries what its sender had heard before, so that "heard before it was
- * sent" can be checked against "ordered before it". Check's own macros are not for many threads:
- * assert.
+ * sent" can be checked against "ordered before it". Check's own macros are neither for many threads
+ * nor for millions of checks: assert.
  */
 
 #define GROUPS 6
@@ -218,7 +218,8 @@ static void act(struct worker *worker) {
     unsigned group = draw(&worker->random, GROUPS);
     switch (draw(&worker->random, 24)) {
     case 0:
-        storm_end(actor);
+        if (draw(&worker->random, 4) == 0)
+            storm_end(actor);
         break;
     case 1:
         storm_list(worker, group);
@@ -388,12 +389,12 @@ static void read_witness(const struct diary *witness) {
         struct said name = witness->heard[at];
         const struct word *word = &storm.words[name.sender][name.number];
         uint64_t position = storm.position[name.sender][name.number];
-        ck_assert_uint_eq(word->group, witness->group);
-        ck_assert_uint_eq(place[name.sender][name.number], 0);
+        assert(word->group == witness->group);
+        assert(place[name.sender][name.number] == 0);
         place[name.sender][name.number] = (uint32_t)at + 1;
         if (position != 0)
-            ck_assert_uint_eq(position, at + 1);
-        ck_assert_uint_gt(name.number, known[name.sender]);
+            assert(position == at + 1);
+        assert(name.number > known[name.sender]);
         for (unsigned sender = 0; sender < SENDERS; sender++)
             if (known[sender] < word->knew[sender])
                 known[sender] = word->knew[sender];
@@ -407,12 +408,12 @@ static void compare_order(const struct diary *diary) {
     for (size_t at = 0; at < diary->heard_count; at++) {
         struct said name = diary->heard[at];
         uint32_t here = place[name.sender][name.number];
-        ck_assert_uint_gt(here, last);
-        ck_assert_uint_gt(name.number, diary->knew[name.sender]);
+        assert(here > last);
+        assert(name.number > diary->knew[name.sender]);
         pieces += at == 0 || here != last + 1;
         last = here;
     }
-    ck_assert_uint_le(pieces, diary->stay_count);
+    assert(pieces <= diary->stay_count);
 }
 
 static bool was_inside(const struct diary *diary, uint32_t number) {
@@ -434,9 +435,9 @@ static void compare_own(const struct diary *diary) {
             continue;
         bool inside = was_inside(diary, number);
         if (heard[number])
-            ck_assert(inside);
+            assert(inside);
         else if (inside) /* whoever ends may miss what was under way */
-            ck_assert(diary->ended);
+            assert(diary->ended);
     }
 }
 
@@ -452,8 +453,9 @@ static void compare_diaries(void) {
             heard += diary->heard_count;
             stays += diary->stay_count;
         }
-    ck_assert_uint_gt(heard, 3 * storm.total);
-    ck_assert_uint_gt(stays, storm.total / 20);
+    /* Else the storm was none: the witness alone heard all. */
+    assert(heard > storm.total + storm.total / 2);
+    assert(stays > storm.total / 20);
 }
 
 static void free_diaries(void) {
