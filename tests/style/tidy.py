@@ -32,6 +32,6 @@ with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for done in pool.map(tidy, names):
         if done.returncode != 0:
             bad += 1
-            print(done.stdout, done.stderr, sep="")
+            print(done.stdout)
 print(f"{len(names)} files, {bad} with findings")
 sys.exit(bad != 0)

@@ -176,6 +176,7 @@ START_TEST(renegotiation_is_refused_and_idle_buffers_are_released) {
     ck_assert_int_eq(SSL_do_handshake(meeting.client), -1);
     ck_assert_int_eq(SSL_get_error(meeting.client, -1), SSL_ERROR_SSL);
     ck_assert_int_eq(SSL_num_renegotiations(meeting.server), 0);
+    ck_assert((SSL_get_options(meeting.server) & SSL_OP_NO_RENEGOTIATION) != 0);
     ck_assert((SSL_get_mode(meeting.server) & SSL_MODE_RELEASE_BUFFERS) != 0);
     ERR_clear_error();
     part(&meeting);

@@ -45,7 +45,20 @@ static void flood(sluice_conn *conn, long count) {
             return;
 }
 
-/* "close CODE REASON", "stop", "flood COUNT", "param NAME"; anything else comes back. */
+/* Each thread's own pointer, which tells threads apart. */
+static int on_thread_start(sluice_thread *thread, sluice_route *route, void **data) {
+    (void)route;
+    *data = thread;
+    return 0;
+}
+
+static void reply_thread(sluice_conn *conn) {
+    char text[32];
+    snprintf(text, sizeof(text), "%p", sluice_thread_data(conn));
+    reply(conn, text);
+}
+
+/* "close CODE REASON", "stop", "flood COUNT", "param NAME", "thread"; anything else comes back. */
 static void on_receive(sluice_conn *conn, sluice_message message) {
     char text[300];
     size_t size = message.size < sizeof(text) ? message.size : sizeof(text) - 1;
@@ -59,6 +72,8 @@ static void on_receive(sluice_conn *conn, sluice_message message) {
         sluice_stop(conn);
     } else if (strncmp(text, "flood ", 6) == 0) {
         flood(conn, atol(text + 6));
+    } else if (strcmp(text, "thread") == 0) {
+        reply_thread(conn);
     } else if (strncmp(text, "param ", 6) == 0) {
         const char *value = sluice_param(conn, text + 6);
         reply(conn, value ? value : "(none)");
@@ -75,5 +90,5 @@ static void on_disconnect(sluice_conn *conn, int code) {
                       sluice_text(text, (size_t)size), 0);
 }
 
-SLUICE_CONSUMER("probe", "1.0", .open = on_open, .connect = on_connect, .receive = on_receive,
-                .disconnect = on_disconnect)
+SLUICE_CONSUMER("probe", "1.0", .open = on_open, .thread_start = on_thread_start,
+                .connect = on_connect, .receive = on_receive, .disconnect = on_disconnect)

@@ -1,0 +1,161 @@
+/*
+ * Any bytes, in any pieces, with the owner's calls and time in between: a session must neither
+ * crash nor outgrow its limits, and end exactly once.
+ *
+ * The input is a script: a byte says what happens, the low six bits how much of what follows
+ * arrives.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loop/loop.h"
+#include "websocket/session.h"
+#include "websocket/transport.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define MESSAGE_MAX 300
+#define QUEUE_MAX 2000
+
+static struct loop *loop;
+static struct session *session; /* NULL once `closed` was told */
+static struct session_limits limits;
+static uint8_t rest[SESSION_REST_MAX];
+static size_t rest_size;
+static bool is_writing, is_shut, is_closed;
+
+static void require(bool condition) {
+    if (!condition)
+        abort();
+}
+
+/* --- the owner --- */
+
+static void message(void *owner, enum opcode kind, const uint8_t *data, size_t size) {
+    require(owner == &session && session != NULL && size <= MESSAGE_MAX);
+    require(kind == OPCODE_TEXT || kind == OPCODE_BINARY);
+    struct frame *frame = frame_create(kind, data, size);
+    (void)!session_send(session, frame);
+    frame_unref(frame);
+    if (size == 3)
+        session_close(session, 4000, "three", 5);
+    if (size == 4)
+        session_abort(session);
+}
+
+static void unblocked(void *owner, uint64_t dropped) {
+    require(owner == &session && session != NULL && dropped > 0);
+}
+
+static void closed(void *owner, int code, const char *reason, size_t reason_size) {
+    require(owner == &session && session != NULL && code >= 1000 && reason_size <= 123);
+    require(reason != NULL);
+    session = NULL;
+}
+
+static const struct session_events events = {message, unblocked, closed};
+
+/* --- the transport --- */
+
+static void write_parts(void *io, const struct iovec *parts, size_t count) {
+    (void)io;
+    require(!is_writing && !is_closed && !is_shut && count > 0);
+    require(count <= TRANSPORT_PARTS_MAX && parts[0].iov_len > 0);
+    is_writing = true;
+}
+
+static void read_input(void *io, bool on) {
+    (void)io;
+    (void)on;
+}
+
+static void close_transport(void *io) {
+    (void)io;
+    require(!is_closed);
+    is_closed = true;
+}
+
+static void shut_transport(void *io) {
+    (void)io;
+    require(!is_closed && !is_shut && !is_writing);
+    is_shut = true;
+}
+
+static const struct transport table = {write_parts, read_input, close_transport, shut_transport};
+
+/* --- the script --- */
+
+static void arrive(const uint8_t *data, size_t size) {
+    uint8_t *exact = malloc(rest_size + size + 1);
+    memcpy(exact, rest, rest_size);
+    memcpy(exact + rest_size, data, size);
+    size_t used = session_input(session, exact, rest_size + size);
+    require(used <= rest_size + size && rest_size + size - used <= sizeof(rest));
+    rest_size = rest_size + size - used;
+    memcpy(rest, exact + used, rest_size);
+    free(exact);
+    require(session_queued(session) <= QUEUE_MAX + 3 * 131);
+}
+
+static void finish_write(bool ok) {
+    if (!is_writing)
+        return;
+    is_writing = false;
+    session_written(session, ok);
+}
+
+/* What the two high bits say, before the bytes arrive. */
+static void act(uint8_t what) {
+    if (what >> 6 == 1)
+        finish_write(true);
+    if (what >> 6 == 2)
+        loop_turn(loop, 0);
+    if (what == 0xff)
+        session_close(session, 1001, NULL, 0);
+    else if (what == 0xfe)
+        session_abort(session);
+    else if (what == 0xfd)
+        loop_skip(loop, 60);
+    else if (what == 0xfc)
+        finish_write(false);
+}
+
+static void begin(uint8_t how) {
+    limits = (struct session_limits){.message_bytes_max = MESSAGE_MAX,
+                                     .queue_bytes_max = QUEUE_MAX,
+                                     .on_full = how % 3,
+                                     .ping_ms = how & 4 ? 50 : 0,
+                                     .pong_ms = how & 8 ? 100 : 0,
+                                     .idle_ms = how & 16 ? 150 : 0,
+                                     .close_ms = 100};
+    rest_size = 0;
+    is_writing = is_shut = is_closed = false;
+    session = session_create(loop, &limits, &events, &session);
+    session_attach(session, &table, &session);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (loop == NULL)
+        loop = loop_create(0);
+    loop_enter(loop);
+    if (size == 0)
+        return 0;
+    begin(data[0]);
+    for (size_t at = 1; at < size && session != NULL;) {
+        uint8_t what = data[at++];
+        act(what);
+        size_t piece = what >> 6 == 3 ? 0 : what & 0x3f;
+        if (piece > size - at)
+            piece = size - at;
+        if (session != NULL && !is_closed)
+            arrive(data + at, piece);
+        at += piece;
+    }
+    if (session != NULL)
+        session_abort(session);
+    for (int i = 0; i < 3; i++)
+        loop_turn(loop, 0);
+    require(session == NULL && is_closed);
+    return 0;
+}
