@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/health.h"
 #include "net/hygiene.h"
 #include "route/router.h"
 
@@ -98,6 +99,7 @@ static void configure_path(struct load *load, h2o_configurator_context_t *parent
                            h2o_pathconf_t *path, yoml_t *node) {
     hygiene_register(path);
     router_register(path, load->current->router);
+    health_register(path);
     h2o_configurator_context_t *context = directives_enter(parent->globalconf, parent);
     context->pathconf = path;
     context->mimemap = &path->mimemap;

@@ -129,6 +129,22 @@ WORD(on_offload) {
     return 0;
 }
 
+/* H2O's own would keep a copy that it never frees, and send control characters as they are. */
+WORD(on_server_name) {
+    struct load *load = load_of(command);
+    const char *text = node->data.scalar;
+    (void)context;
+    for (const char *at = text; *at != '\0'; at++) {
+        if ((unsigned char)*at >= 0x20 && *at != 0x7f)
+            continue;
+        problems_error(load->problems, tree_place(node),
+                       "`server-name` is sent to clients: it can't hold control characters");
+        return 0;
+    }
+    load->config->h2o.server_name = h2o_iovec_init(text, strlen(text));
+    return 0;
+}
+
 WORD(on_listen) {
     (void)context;
     listen_read(load_of(command), node);
@@ -172,6 +188,8 @@ static const struct {
     {"pid-file", H2O_CONFIGURATOR_FLAG_GLOBAL, on_pid_file},
     {"error-log", H2O_CONFIGURATOR_FLAG_GLOBAL, on_error_log},
     {"plugin-dir", H2O_CONFIGURATOR_FLAG_GLOBAL, on_plugin_dir},
+    {"server-name", H2O_CONFIGURATOR_FLAG_GLOBAL | H2O_CONFIGURATOR_FLAG_EXPECT_SCALAR,
+     on_server_name},
     {"offload", H2O_CONFIGURATOR_FLAG_GLOBAL, on_offload},
     {"drain-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_drain_timeout},
     {"hosts",

@@ -97,11 +97,13 @@ START_TEST(directives_of_a_custom_handler_are_walked_by_us) {
 END_TEST
 
 START_TEST(right_numbers_of_each_size_arrive) {
-    walk(directive("http1-request-timeout", "20"));
+    yoml_t *mapping = directive("http1-request-timeout", "20");
+    mapping = tree_with(&pool, mapping, "max-delegations", tree_scalar(&pool, mapping, "7"));
+    mapping =
+        tree_with(&pool, mapping, "limit-request-body", tree_scalar(&pool, mapping, "5000000000"));
+    walk(mapping);
     ck_assert_uint_eq(config.h2o.http1.req_timeout, 20000);
-    walk(directive("max-delegations", "7"));
     ck_assert_uint_eq(config.h2o.max_delegations, 7);
-    walk(directive("limit-request-body", "5000000000"));
     ck_assert_uint_eq(config.h2o.max_request_entity_size, 5000000000u);
     check_said("");
 }
@@ -131,6 +133,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("directives");
     TCase *all = tcase_create("directives");
+    tcase_set_timeout(all, 60);
     tcase_add_checked_fixture(all, set_up, tear_down);
     tcase_add_test(all, libh2o_finds_our_functions_before_its_own);
     tcase_add_test(all, fault_found_by_libh2o_comes_to_us);

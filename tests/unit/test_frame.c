@@ -128,6 +128,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("frame");
     TCase *tests = tcase_create("frame");
+    tcase_set_timeout(tests, 30);
     tcase_add_loop_test(tests, a_frame_has_the_shortest_header_that_fits, 0,
                         sizeof(sizes) / sizeof(sizes[0]));
     tcase_add_test(tests, every_opcode_is_written_as_a_final_frame);

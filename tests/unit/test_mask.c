@@ -65,8 +65,8 @@ START_TEST(one_byte_above_ascii_anywhere_is_seen) {
             uint8_t *data = masked_text(size);
             memcpy(key, fixed_key, 4);
             data[high] ^= 0x80;
-            ck_assert_msg(!mask_remove(data, size, key), "byte %zu of %zu", high, size);
-            ck_assert_uint_eq(data[high], plain_byte(high) | 0x80);
+            if (mask_remove(data, size, key) || data[high] != (plain_byte(high) | 0x80))
+                ck_abort_msg("byte %zu of %zu", high, size);
             free(data);
         }
     }
@@ -76,6 +76,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("mask");
     TCase *tests = tcase_create("mask");
+    tcase_set_timeout(tests, 30);
     tcase_add_test(tests, every_size_is_unmasked);
     tcase_add_test(tests, the_key_goes_on_where_the_last_piece_ended);
     tcase_add_test(tests, one_byte_above_ascii_anywhere_is_seen);

@@ -264,6 +264,7 @@ static const struct refusal {
 };
 
 START_TEST(a_faulty_plugin_is_refused_in_a_sentence) {
+    log_limit(LOG_AT_ERROR);
     refuse(refusals[_i].path, refusals[_i].sentence);
     ck_assert(refusals[_i].runs == (getenv("SLUICE_TEST_RAN") != NULL));
 }
@@ -538,7 +539,7 @@ int main(void) {
     tcase_add_test(loading, no_name_is_suggested_for_one_far_off);
     suite_add_tcase(suite, loading);
 
-    tcase_set_timeout(damage, 60);
+    tcase_set_timeout(damage, 150);
     tcase_add_checked_fixture(damage, make_folder, remove_folder);
     tcase_add_loop_test(damage, a_wrong_header_is_named, 0, COUNT(patches));
     tcase_add_test(damage, a_file_cut_anywhere_is_refused);

@@ -263,6 +263,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("send_queue");
     TCase *tests = tcase_create("send_queue");
+    tcase_set_timeout(tests, 30);
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, frames_leave_in_order_however_many);
     tcase_add_test(tests, the_ring_turns_while_it_grows);

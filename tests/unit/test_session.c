@@ -10,6 +10,8 @@
 
 /* --- an owner, a session and its peer --- */
 
+#define SECONDS 1000
+
 static struct loop *loop;
 static struct session_limits limits;
 static struct session *session; /* NULL once `closed` was told */
@@ -62,7 +64,7 @@ static void setup(void) {
     limits = (struct session_limits){.message_bytes_max = 100000,
                                      .queue_bytes_max = 1000000,
                                      .on_full = ON_FULL_CLOSE,
-                                     .close_ms = 1000};
+                                     .close_ms = 1000 * SECONDS};
     told_size = 0;
     told[0] = '\0';
     owner_calls = false;
@@ -80,9 +82,10 @@ static void turns(int count) {
         turn();
 }
 
-/* Time passes, and what is due then is done. */
-static void wait_ms(uint64_t ms) {
-    loop_skip(loop, ms);
+/* Time passes, in seconds, and what is due then is done. The clock itself goes on too, so tests
+   keep away from a limit by more seconds than one may take to run. */
+static void pass(uint64_t seconds) {
+    loop_skip(loop, seconds * 1000);
     turns(4);
 }
 
@@ -399,7 +402,7 @@ START_TEST(a_close_of_ours_ends_with_the_answer_or_without) {
     else if (closes[_i].answer == -2)
         session_lost(session);
     else
-        wait_ms(1000);
+        pass(1000);
     turns(2);
     check_sent(closes[_i].sent);
     check_told(closes[_i].told);
@@ -410,10 +413,10 @@ END_TEST
 START_TEST(the_peer_has_all_its_time_to_answer) {
     attach();
     close_session(1000, "");
-    wait_ms(990);
+    pass(990);
     check_told("");
     ck_assert(!fake.closed);
-    wait_ms(20);
+    pass(20);
     check_told("closed 1000()");
 }
 END_TEST
@@ -452,9 +455,9 @@ START_TEST(a_peer_that_closes_and_does_not_read_is_cut_in_time) {
     ck_assert_int_eq(send_text("stuck"), SESSION_SENT);
     turn();
     receive_close(1000, "");
-    wait_ms(990);
+    pass(990);
     check_told("");
-    wait_ms(20);
+    pass(20);
     check_told("closed 1000()");
     ck_assert(fake.closed);
 }
@@ -500,11 +503,11 @@ END_TEST
 START_TEST(a_close_before_the_101_leaves_behind_it) {
     ck_assert_int_eq(send_text("hello"), SESSION_SENT);
     close_session(4000, "no");
-    wait_ms(5000);
+    pass(5000);
     check_told("");
     attach();
     check_sent("text(hello) close 4000(no)");
-    wait_ms(1000);
+    pass(1000);
     check_told("closed 4000(no)");
 }
 END_TEST
@@ -533,10 +536,10 @@ END_TEST
 START_TEST(a_broken_peer_that_does_not_hang_up_is_cut_in_time) {
     attach();
     receive(0x81, "\xff");
-    wait_ms(990);
+    pass(990);
     ck_assert(fake.shut);
     check_told("");
-    wait_ms(20);
+    pass(20);
     check_told("closed 1007(text is not UTF-8)");
     ck_assert(fake.closed);
 }
@@ -548,7 +551,7 @@ START_TEST(a_broken_peer_that_does_not_read_is_cut_in_time) {
     ck_assert_int_eq(send_text("stuck"), SESSION_SENT);
     turn();
     receive(0x83, "");
-    wait_ms(1010);
+    pass(1010);
     check_told("closed 1002(unknown opcode)");
     ck_assert(fake.closed && !fake.shut);
 }
@@ -827,7 +830,7 @@ END_TEST
 START_TEST(a_full_queue_of_a_peer_that_never_reads_ends_with_1013) {
     fill(ON_FULL_CLOSE);
     ck_assert_int_eq(send_text("abcd"), SESSION_FULL);
-    wait_ms(1010);
+    pass(1010);
     check_told("closed 1013(send queue full)");
     ck_assert(fake.closed);
 }
@@ -959,16 +962,16 @@ END_TEST
 /* --- time --- */
 
 START_TEST(silence_brings_a_ping_and_no_answer_the_end) {
-    limits.ping_ms = 1000;
-    limits.pong_ms = 500;
+    limits.ping_ms = 1000 * SECONDS;
+    limits.pong_ms = 500 * SECONDS;
     attach();
-    wait_ms(990);
+    pass(990);
     check_sent("");
-    wait_ms(20);
+    pass(20);
     check_sent("ping()");
-    wait_ms(470);
+    pass(470);
     check_told("");
-    wait_ms(40);
+    pass(40);
     check_told("closed 1006()");
     check_sent("ping()");
     ck_assert(fake.closed);
@@ -976,11 +979,11 @@ START_TEST(silence_brings_a_ping_and_no_answer_the_end) {
 END_TEST
 
 START_TEST(a_pong_keeps_the_connection) {
-    limits.ping_ms = 1000;
-    limits.pong_ms = 500;
+    limits.ping_ms = 1000 * SECONDS;
+    limits.pong_ms = 500 * SECONDS;
     attach();
     for (int i = 0; i < 5; i++) {
-        wait_ms(1010);
+        pass(1010);
         receive(0x8a, "");
     }
     check_sent("ping() ping() ping() ping() ping()");
@@ -989,39 +992,39 @@ START_TEST(a_pong_keeps_the_connection) {
 END_TEST
 
 START_TEST(any_input_is_an_answer) {
-    limits.ping_ms = 1000;
-    limits.pong_ms = 500;
+    limits.ping_ms = 1000 * SECONDS;
+    limits.pong_ms = 500 * SECONDS;
     attach();
-    wait_ms(1010);
+    pass(1010);
     fake_transport_feed(&fake, (const uint8_t *)"\x81", 1);
-    wait_ms(900);
+    pass(900);
     check_sent("ping()");
-    wait_ms(110);
+    pass(110);
     check_sent("ping() ping()");
     check_told("");
 }
 END_TEST
 
 START_TEST(no_ping_while_input_flows) {
-    limits.ping_ms = 1000;
-    limits.pong_ms = 500;
+    limits.ping_ms = 1000 * SECONDS;
+    limits.pong_ms = 500 * SECONDS;
     attach();
     for (int i = 0; i < 20; i++) {
-        wait_ms(600);
+        pass(600);
         receive(0x82, "x");
     }
     check_sent("");
-    wait_ms(1010);
+    pass(1010);
     check_sent("ping()");
 }
 END_TEST
 
 START_TEST(our_own_sends_do_not_put_off_the_ping) {
-    limits.ping_ms = 1000;
-    limits.pong_ms = 500;
+    limits.ping_ms = 1000 * SECONDS;
+    limits.pong_ms = 500 * SECONDS;
     attach();
     for (int i = 0; i < 4; i++) {
-        wait_ms(300);
+        pass(300);
         ck_assert_int_eq(send_text("x"), SESSION_SENT);
     }
     turns(2);
@@ -1030,33 +1033,33 @@ START_TEST(our_own_sends_do_not_put_off_the_ping) {
 END_TEST
 
 START_TEST(a_ping_comes_in_time_though_the_pong_may_take_longer) {
-    limits.ping_ms = 100;
-    limits.pong_ms = 5000;
+    limits.ping_ms = 100 * SECONDS;
+    limits.pong_ms = 5000 * SECONDS;
     attach();
-    wait_ms(110);
+    pass(110);
     receive(0x8a, "");
-    wait_ms(95);
-    wait_ms(15);
+    pass(95);
+    pass(15);
     check_sent("ping() ping()");
 }
 END_TEST
 
 START_TEST(without_a_pong_limit_pings_go_on) {
-    limits.ping_ms = 1000;
+    limits.ping_ms = 1000 * SECONDS;
     attach();
     for (int i = 0; i < 3; i++)
-        wait_ms(1010);
+        pass(1010);
     check_sent("ping() ping() ping()");
     check_told("");
 }
 END_TEST
 
 START_TEST(an_idle_session_is_closed_with_1001) {
-    limits.idle_ms = 3000;
+    limits.idle_ms = 3000 * SECONDS;
     attach();
-    wait_ms(2990);
+    pass(2990);
     check_sent("");
-    wait_ms(20);
+    pass(20);
     check_sent("close 1001(idle timeout)");
     receive_close(1001, "");
     turns(2);
@@ -1065,51 +1068,51 @@ START_TEST(an_idle_session_is_closed_with_1001) {
 END_TEST
 
 START_TEST(a_message_in_either_direction_puts_off_idleness) {
-    limits.idle_ms = 3000;
+    limits.idle_ms = 3000 * SECONDS;
     attach();
-    wait_ms(2900);
+    pass(2900);
     receive(0x81, "in");
-    wait_ms(2900);
+    pass(2900);
     ck_assert_int_eq(send_text("out"), SESSION_SENT);
-    wait_ms(2900);
+    pass(2900);
     check_sent("text(out)");
-    wait_ms(110);
+    pass(110);
     check_sent("text(out) close 1001(idle timeout)");
 }
 END_TEST
 
 START_TEST(pings_do_not_put_off_idleness) {
-    limits.idle_ms = 3000;
-    limits.ping_ms = 1000;
-    limits.pong_ms = 900;
+    limits.idle_ms = 3000 * SECONDS;
+    limits.ping_ms = 1000 * SECONDS;
+    limits.pong_ms = 900 * SECONDS;
     attach();
     for (int i = 0; i < 2; i++) {
-        wait_ms(1010);
+        pass(1010);
         receive(0x8a, "");
         receive(0x89, "");
     }
-    wait_ms(1010);
+    pass(1010);
     check_sent("ping() pong() ping() pong() close 1001(idle timeout)");
 }
 END_TEST
 
 START_TEST(no_limits_no_timers) {
     attach();
-    wait_ms(1000000000);
+    pass(1000000000);
     check_sent("");
     check_told("");
 }
 END_TEST
 
 START_TEST(time_before_the_101_does_not_count) {
-    limits.idle_ms = 3000;
-    limits.ping_ms = 1000;
-    limits.pong_ms = 500;
-    wait_ms(10000);
+    limits.idle_ms = 3000 * SECONDS;
+    limits.ping_ms = 1000 * SECONDS;
+    limits.pong_ms = 500 * SECONDS;
+    pass(10000);
     attach();
     turns(2);
     check_sent("");
-    wait_ms(1010);
+    pass(1010);
     check_sent("ping()");
 }
 END_TEST
@@ -1208,6 +1211,7 @@ static void add_time(TCase *tests) {
 
 static void add(Suite *suite, const char *name, void (*add_tests)(TCase *)) {
     TCase *tests = tcase_create(name);
+    tcase_set_timeout(tests, 30);
     tcase_add_checked_fixture(tests, setup, teardown);
     add_tests(tests);
     suite_add_tcase(suite, tests);

@@ -260,6 +260,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("tree");
     TCase *all = tcase_create("tree");
+    tcase_set_timeout(all, 60);
     tcase_add_checked_fixture(all, set_up, tear_down);
     tcase_add_test(all, node_knows_its_kind_and_place);
     tcase_add_test(all, byte_in_a_scalar_is_placed);

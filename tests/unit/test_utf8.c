@@ -171,6 +171,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("utf8");
     TCase *tests = tcase_create("utf8");
+    tcase_set_timeout(tests, 30);
     tcase_add_loop_test(tests, valid_text_passes_in_any_two_pieces, 0,
                         sizeof(valid) / sizeof(valid[0]));
     tcase_add_loop_test(tests, invalid_text_is_refused_at_its_first_wrong_byte, 0,
