@@ -161,6 +161,7 @@ static bool copy_open(struct copy *copy, const char *path, struct error *error) 
     close(fd);
     if (!ok)
         copy_close(copy);
+    assert(!ok || copy->bytes);
     return ok;
 }
 

@@ -146,10 +146,10 @@ static void refuse(const struct acceptor *acceptor, h2o_socket_t *socket) {
     char unread[4096];
     if (acceptor->tls == NULL) {
         int fd = h2o_socket_get_fd(socket);
-        ssize_t moved = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
-        shutdown(fd, SHUT_WR);
-        moved = recv(fd, unread, sizeof(unread), MSG_DONTWAIT);
-        (void)moved;
+        ssize_t sent = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
+        ssize_t taken = recv(fd, unread, sizeof(unread), MSG_DONTWAIT);
+        (void)sent;
+        (void)taken;
     }
     h2o_socket_close(socket);
 }

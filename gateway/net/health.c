@@ -15,8 +15,8 @@ static int on_request(h2o_handler_t *self, h2o_req_t *req) {
     if (!is_asked(req))
         return -1;
     bool stopping = req->conn->ctx->shutdown_requested;
-    h2o_iovec_t text = stopping ? h2o_iovec_init(H2O_STRLIT("stopping\n"))
-                                : h2o_iovec_init(H2O_STRLIT("ok\n"));
+    h2o_iovec_t text =
+        stopping ? h2o_iovec_init(H2O_STRLIT("stopping\n")) : h2o_iovec_init(H2O_STRLIT("ok\n"));
     req->res.status = stopping ? 503 : 200;
     req->res.reason = stopping ? "Service Unavailable" : "OK";
     req->res.content_length = text.len;

@@ -7,8 +7,8 @@
 
 #include "loop/h2o.h"
 
-/* Puts the handler at the end of the path's handlers: call it for every path, after the router's and
-   before any other is made. */
+/* Puts the handler at the end of the path's handlers: call it for every path, after the router's
+   and before any other is made. */
 void health_register(h2o_pathconf_t *pathconf);
 
 #endif

@@ -5,8 +5,6 @@
 #include "support/fake_host.h"
 #include "text.h"
 
-const sluice_consumer *sluice_consumer_entry(const struct sluice_host *host);
-
 static struct fake_host *host;
 static sluice_route *route;
 

@@ -2,8 +2,6 @@
 
 #include "support/fake_host.h"
 
-const sluice_consumer *sluice_consumer_entry(const struct sluice_host *host);
-
 static struct fake_host *host;
 static sluice_route *route;
 

@@ -1,8 +1,13 @@
 /*
  * A host in memory: it runs a consumer's hooks in a unit test, without sockets, loops or waiting.
  * It keeps the contract of sluice/consumer.h as the server does and checks that the consumer keeps
- * its side; whoever breaks it gets a sentence on stderr and an abort. Build the consumer's sources
- * and the fake_*.c files into the test and hand its entry over:
+ * its side; whoever breaks it gets a sentence on stderr and an abort. It goes with any test
+ * framework, and needs nothing of the server but that header:
+ *
+ *     cc -D_GNU_SOURCE -I gateway/sdk -I tests/support -g -fsanitize=address test_chat.c chat.c \
+ *        tests/support/fake_{host,table,conn,scope,options,group}.c -lcheck
+ *
+ * The consumer's own sources are built into the test, which hands their entry over:
  *
  *     struct fake_host *host = fake_host_create(sluice_consumer_entry);
  *     sluice_route *route = fake_open(host, (const char *const[]){"greeting", "hello", NULL});
