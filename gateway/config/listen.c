@@ -143,20 +143,20 @@ static bool read_unix(struct load *load, const struct value *values, struct list
     return true;
 }
 
+/* After the fields: each value is right by itself. */
 static bool read_address(struct load *load, const yoml_t *node, const struct value *values,
                          struct listener_conf *conf) {
     if (values[LISTEN_UNIX].text != NULL)
         return read_unix(load, values, conf);
     if (values[LISTEN_MODE].node != NULL)
         return complain(load, values[LISTEN_MODE].key, "`mode` belongs to a listener with `unix`");
-    if (values[LISTEN_PORT].node == NULL && values[LISTEN_UNIX].node == NULL)
+    if (values[LISTEN_PORT].node == NULL)
         return complain(load, node, "a listener needs a `port` or a `unix` path");
     conf->host = values[LISTEN_HOST].text;
     if (conf->host != NULL && strcmp(conf->host, "*") == 0)
         conf->host = NULL;
-    if (values[LISTEN_PORT].number >= 0)
-        conf->port = h2o_strdup(load->pool, values[LISTEN_PORT].node->data.scalar, SIZE_MAX).base;
-    return conf->port != NULL;
+    conf->port = values[LISTEN_PORT].node->data.scalar;
+    return true;
 }
 
 static bool same_text(const char *a, const char *b) {

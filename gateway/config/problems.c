@@ -109,6 +109,19 @@ static int compare_places(const void *left, const void *right) {
     return order != 0 ? order : compare_numbers(a->order, b->order);
 }
 
+/* Texts quote what the file says: a problem stays one line, whatever that is. */
+static void print_text(const char *text, FILE *to) {
+    for (; *text != '\0'; text++) {
+        if (*text == '\n')
+            fputs("\\n", to);
+        else if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            fprintf(to, "\\x%02x", (unsigned char)*text);
+        else
+            fputc(*text, to);
+    }
+    fputc('\n', to);
+}
+
 static void print_one(const struct problem *problem, FILE *to) {
     if (problem->place.file != NULL)
         fprintf(to, "%s:", problem->place.file);
@@ -116,8 +129,9 @@ static void print_one(const struct problem *problem, FILE *to) {
         fprintf(to, "%zu:", problem->place.line);
     if (problem->place.column != 0)
         fprintf(to, "%zu:", problem->place.column);
-    fprintf(to, "%s%s: %s\n", problem->place.file != NULL ? " " : "",
-            problem->is_error ? "error" : "warning", problem->text);
+    fprintf(to, "%s%s: ", problem->place.file != NULL ? " " : "",
+            problem->is_error ? "error" : "warning");
+    print_text(problem->text, to);
 }
 
 void problems_print(const struct problems *problems, FILE *to) {

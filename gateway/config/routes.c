@@ -266,6 +266,7 @@ static bool open_consumer(struct draft *draft) {
         options_check_asked(&options, plugin_consumer(draft->plugin)->name);
     else if (problems_reports(load->problems) == before)
         complain(draft, node, error.text);
+    draft->instance.options = NULL;
     options_close(&options);
     return problems_reports(load->problems) == before;
 }

@@ -56,10 +56,10 @@ struct sluice_conn {
     struct loop_entry answering, ending;
     struct timer deadline; /* of the decision; while draining, of the close */
     struct conn_timer *timers;
-    uint32_t timer_count, timer_serial;
+    uint32_t timer_count;
+    sluice_id timer_serial;
     uint32_t header_count, header_bytes;
     const char *close_reason; /* while disconnect runs */
-    int drain_code;
     enum state state;
     bool is_handshake, stopped;
     _Alignas(16) unsigned char data[];
@@ -77,7 +77,8 @@ struct connections {
     struct slot *slots;
     uint32_t count, capacity, most, first_free, used;
     struct timer drained;
-    const char *drain_reason;
+    const char *drain_reason; /* NULL until a stop has begun */
+    int drain_code;
 };
 
 #define RUN_HOOK(conn, name, ...)                                                                  \
@@ -211,6 +212,7 @@ static void finish(sluice_conn *conn) {
 
 void connection_gone(sluice_conn *conn) {
     conn->door = NULL;
+    loop_unqueue(conn->loop, LOOP_ANSWERS, &conn->answering);
     scope_forget_request(&conn->scope);
     if (conn->session != NULL)
         session_abort(conn->session);
@@ -259,7 +261,8 @@ static void on_event(struct member *member, const char *group, struct frame *fra
     const uint8_t *payload = frame_payload(frame, &size);
     sluice_message message = {payload, (uint32_t)size,
                               frame_opcode(frame) == OPCODE_TEXT ? SLUICE_TEXT : SLUICE_BINARY};
-    RUN_HOOK(conn, event, conn, group, message);
+    if (!conn->stopped)
+        RUN_HOOK(conn, event, conn, group, message);
 }
 
 static const struct member_events member_events = {on_event};
@@ -294,11 +297,12 @@ static void set_answer(sluice_conn *conn, int status, const void *body, size_t s
 
 static void on_deadline(struct timer *timer) {
     sluice_conn *conn = H2O_STRUCT_FROM_MEMBER(sluice_conn, deadline, timer);
+    const struct connections *all = connections_of(conn->loop);
     if (conn->state == DECIDING)
         set_answer(conn, 504, NULL, 0, false);
     else if (conn->session != NULL)
-        session_close(conn->session, conn->drain_code, connections_of(conn->loop)->drain_reason,
-                      strlen(connections_of(conn->loop)->drain_reason));
+        session_close(conn->session, all->drain_code, all->drain_reason,
+                      strlen(all->drain_reason));
 }
 
 int connection_accept(sluice_conn *conn, const char *subprotocol) {
@@ -414,8 +418,12 @@ static void run_first_hook(sluice_conn *conn) {
 
 sluice_conn *connection_open(struct loop *loop, sluice_route *route,
                              const struct connection_request *request) {
+    struct connections *all = connections_of(loop);
+    /* A WebSocket would hold up the stop, or be closed at once; a request is soon over. */
+    if (all->drain_reason != NULL && request->is_handshake)
+        return NULL;
     sluice_conn *conn = make_conn(loop, route, request);
-    if (!take_slot(connections_of(loop), conn)) {
+    if (!take_slot(all, conn)) {
         free(conn);
         return NULL;
     }
@@ -444,13 +452,11 @@ int connection_frame(sluice_message message, struct frame **frame) {
     return SLUICE_OK;
 }
 
-static int send_result(const sluice_conn *conn, enum session_result result) {
+static int send_result(enum session_result result) {
     switch (result) {
     case SESSION_SENT:
         return SLUICE_OK;
-    case SESSION_DROPPED: /* with drop-oldest others were dropped for this one */
-        return instance_conf(conn->route)->limits.on_full == ON_FULL_DROP_OLDEST ? SLUICE_OK
-                                                                                 : SLUICE_FULL;
+    case SESSION_DROPPED:
     case SESSION_FULL:
         return SLUICE_FULL;
     case SESSION_CLOSED:
@@ -473,7 +479,7 @@ int connection_send(sluice_conn *conn, sluice_message message) {
         result = connection_frame(message, &frame);
     if (result != SLUICE_OK)
         return result;
-    result = send_result(conn, session_send(conn->session, frame));
+    result = send_result(session_send(conn->session, frame));
     frame_unref(frame);
     return result;
 }
@@ -557,23 +563,29 @@ int connection_timer_cancel(sluice_conn *conn, sluice_id id) {
 
 /* --- draining --- */
 
-static void drain_one(sluice_conn *conn, uint32_t ms, int code, uint64_t wait_ms) {
-    if (conn->state == DECIDING) {
+/* A handshake is refused, so that its client may ask elsewhere; an http request keeps its time. */
+static void drain_one(sluice_conn *conn, uint32_t ms, uint64_t wait_ms, bool is_first) {
+    if (conn->state == DECIDING && conn->is_handshake)
         set_answer(conn, 503, NULL, 0, false);
-        return;
-    }
     if (conn->session == NULL)
         return;
-    RUN_HOOK(conn, drain, conn, ms);
-    conn->drain_code = code;
+    if (is_first && !conn->stopped)
+        RUN_HOOK(conn, drain, conn, ms);
     loop_timer_set(conn->loop, &conn->deadline, wait_ms);
+}
+
+static void cut(sluice_conn *conn) {
+    if (conn->session != NULL)
+        session_abort(conn->session);
+    else if (conn->state == DECIDING)
+        set_answer(conn, 503, NULL, 0, false);
 }
 
 static void abort_all(struct timer *timer) {
     struct connections *all = H2O_STRUCT_FROM_MEMBER(struct connections, drained, timer);
     for (uint32_t i = 0; i < all->used; i++)
-        if (all->slots[i].conn != NULL && all->slots[i].conn->session != NULL)
-            session_abort(all->slots[i].conn->session);
+        if (all->slots[i].conn != NULL)
+            cut(all->slots[i].conn);
 }
 
 /* Few connections are closed at once; many over half of the time, so that not all of them come back
@@ -581,13 +593,15 @@ static void abort_all(struct timer *timer) {
 void connections_drain(struct loop *loop, uint32_t ms, int code, const char *reason) {
     struct connections *all = connections_of(loop);
     uint64_t window = all->count / CLOSES_A_MS, number = 0;
+    bool is_first = all->drain_reason == NULL;
     if (window > ms / 2)
         window = ms / 2;
+    all->drain_code = code;
     all->drain_reason = reason;
     uint32_t count = all->count;
     for (uint32_t i = 0; i < all->used; i++)
         if (all->slots[i].conn != NULL)
-            drain_one(all->slots[i].conn, ms, code, 1 + number++ * window / (count + 1));
+            drain_one(all->slots[i].conn, ms, 1 + number++ * window / (count + 1), is_first);
     loop_timer_set(loop, &all->drained, ms);
 }
 

@@ -42,7 +42,8 @@ void connections_free(struct loop *loop);
 size_t connections_count(const struct loop *loop);
 
 /* Opens one: runs the connect or http hook at once; its answer leaves with this turn at the
-   earliest. NULL when the thread takes no more: nothing happened then. */
+   earliest. NULL when the thread takes no more, or drains and this is a handshake: nothing happened
+   then. */
 sluice_conn *connection_open(struct loop *loop, sluice_route *route,
                              const struct connection_request *request);
 
@@ -57,8 +58,9 @@ sluice_conn *connection_find(const struct loop *loop, sluice_id id);
 /* The thread's number in an id. */
 unsigned connection_id_thread(sluice_id id);
 
-/* Ends all connections of this thread within ms: tells drain hooks, closes with the code spread
-   over half of the time, aborts what is left at the end. */
+/* Ends all connections of this thread within ms: tells drain hooks, refuses handshakes with 503,
+   closes with the code spread over half of the time, aborts what is left at the end. Again: only
+   the time changes. reason: lent for good. */
 void connections_drain(struct loop *loop, uint32_t ms, int code, const char *reason);
 
 /* What the host's functions do; as sluice/consumer.h says. */

@@ -36,6 +36,10 @@ struct promise {
     sluice_work_fn work;
 };
 
+static size_t owed[LOOPS_MAX]; /* promises of each loop, touched by its thread alone */
+
+size_t host_promises(const struct loop *loop) { return owed[loop_index(loop)]; }
+
 static struct promise *make_promise(sluice_conn *conn, void *arg) {
     struct promise *promise = calloc(1, sizeof(*promise));
     if (promise == NULL)
@@ -44,7 +48,14 @@ static struct promise *make_promise(sluice_conn *conn, void *arg) {
     promise->loop = connection_loop(conn);
     promise->route = connection_route(conn);
     promise->arg = arg;
+    owed[loop_index(promise->loop)]++;
     return promise;
+}
+
+static void drop_promise(struct promise *promise) {
+    if (promise != NULL)
+        owed[loop_index(promise->loop)]--;
+    free(promise);
 }
 
 static struct hook begin(const struct promise *promise, sluice_conn **conn, const char *name) {
@@ -54,7 +65,7 @@ static struct hook begin(const struct promise *promise, sluice_conn **conn, cons
 
 static void end(struct promise *promise, const struct hook *hook) {
     hook_leave(hook);
-    free(promise);
+    drop_promise(promise);
 }
 
 /* --- groups --- */
@@ -119,7 +130,7 @@ static int host_group_send(sluice_conn *conn, const char *group, sluice_message 
                                    promise == NULL ? NULL : &tally));
     frame_unref(frame);
     if (result != SLUICE_OK)
-        free(promise);
+        drop_promise(promise);
     return result;
 }
 
@@ -147,7 +158,7 @@ static int host_group_members(sluice_conn *conn, const char *group, size_t most,
     int result = group_code(group_list(groups_of(connection_loop(conn)), space_of(conn), group,
                                        most, on_listing, promise));
     if (result != SLUICE_OK)
-        free(promise);
+        drop_promise(promise);
     return result;
 }
 
@@ -185,7 +196,7 @@ static int host_offload(sluice_conn *conn, sluice_work_fn work, sluice_done_fn d
     promise->fn.done = done;
     if (offload_run(instances_offload(), promise->loop, work_promise, done_promise, promise))
         return SLUICE_OK;
-    free(promise);
+    drop_promise(promise);
     return SLUICE_FULL;
 }
 

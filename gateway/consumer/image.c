@@ -100,7 +100,7 @@ static bool read_segments(struct image *image, struct error *error) {
 }
 
 /* Sections are of no use to the loader, but linkers put their table last: a file that ends early
- * lacks it. */
+   lacks it. */
 static bool check_section_table(const struct image *image, struct error *error) {
     const ElfW(Ehdr) *header = &image->header;
     if (header->e_shoff == 0)
@@ -115,7 +115,7 @@ static bool check_section_table(const struct image *image, struct error *error) 
 static bool power_of_two(uint64_t number) { return number != 0 && (number & (number - 1)) == 0; }
 
 /* What is mapped must be in the file, in rising order, and laid out so that mapping it by pages is
- * possible. */
+   possible. */
 static bool check_load(const struct image *image, const ElfW(Phdr) * load, uint64_t *end,
                        struct error *error) {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -134,7 +134,7 @@ static bool check_load(const struct image *image, const ElfW(Phdr) * load, uint6
 }
 
 /* The loaded segment that holds this range of addresses, in its part that comes from the file, or
- * NULL. */
+   NULL. */
 static const ElfW(Phdr) * find_load(const struct image *image, struct range addresses) {
     for (unsigned i = 0; i < image->segment_count; i++) {
         const ElfW(Phdr) *load = &image->segments[i];
@@ -162,7 +162,7 @@ static bool must_be_loaded(const ElfW(Phdr) * segment) {
 }
 
 /* Read-only after relocation: inside one writable segment, or the loader protects what is not
- * there. */
+   there. */
 static bool relro_fits(const struct image *image, const ElfW(Phdr) * relro) {
     for (unsigned i = 0; i < image->segment_count; i++) {
         const ElfW(Phdr) *load = &image->segments[i];
@@ -243,7 +243,7 @@ static bool section_is_protected(const struct image *image, const ElfW(Shdr) * s
 }
 
 /* The two tables must tell the same story: a header with a flipped bit, or a copy with a hole at
- * its end, does not. */
+   its end, does not. */
 static bool check_sections(const struct image *image, struct error *error) {
     bool symbols = false;
     for (unsigned i = 0; i < image->header.e_shnum && image->header.e_shoff != 0; i++) {
@@ -394,8 +394,8 @@ bool image_open(struct image *image, const void *bytes, size_t size, struct erro
 
 static uint64_t padded(uint64_t size, uint64_t align) { return (size + align - 1) / align * align; }
 
-/* Walks one PT_NOTE: each note is a header, a name and a body, both padded (gabi, "Note Section").
- */
+/* Walks one PT_NOTE: each note is a header, a name and a body, both padded (gabi, "Note
+   Section"). */
 static bool find_note(const struct image *image, const ElfW(Phdr) * segment,
                       struct sluice_note *note) {
     uint64_t align = segment->p_align == 8 ? 8 : 4;

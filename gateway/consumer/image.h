@@ -37,7 +37,7 @@ bool image_open(struct image *image, const void *bytes, size_t size, struct erro
 bool image_note(const struct image *image, struct sluice_note *note);
 
 /* The index-th library that it needs (DT_NEEDED), from 0, or NULL. Borrowed from the bytes, as all
- * names here. */
+   names here. */
 const char *image_needed(const struct image *image, size_t index);
 
 /* Its RUNPATH or RPATH, or NULL. */

@@ -102,6 +102,16 @@ void instance_close(sluice_route *route) {
 
 /* --- threads --- */
 
+static void free_thread(sluice_thread *thread) {
+    for (struct every *every = thread->every, *next; every != NULL; every = next) {
+        next = every->next;
+        loop_timer_clear(thread->loop, &every->timer);
+        free(every);
+    }
+    thread->route->threads[loop_index(thread->loop)] = NULL;
+    free(thread);
+}
+
 bool instance_start(sluice_route *route, struct loop *loop) {
     sluice_thread *thread = calloc(1, sizeof(*thread));
     if (thread == NULL)
@@ -114,26 +124,22 @@ bool instance_start(sluice_route *route, struct loop *loop) {
     struct hook hook = hook_enter(route->conf.name, "thread_start");
     int result = route->consumer->thread_start(thread, route, &thread->data);
     hook_leave(&hook);
-    return result == 0;
+    if (result == 0)
+        return true;
+    free_thread(thread);
+    return false;
 }
 
 void instance_stop(sluice_route *route, struct loop *loop) {
     sluice_thread *thread = route->threads[loop_index(loop)];
     if (thread == NULL)
         return;
-    for (struct every *every = thread->every, *next; every != NULL; every = next) {
-        next = every->next;
-        loop_timer_clear(loop, &every->timer);
-        free(every);
-    }
-    thread->every = NULL;
     if (route->consumer->thread_stop != NULL) {
         struct hook hook = hook_enter(route->conf.name, "thread_stop");
         route->consumer->thread_stop(thread, thread->data);
         hook_leave(&hook);
     }
-    route->threads[loop_index(loop)] = NULL;
-    free(thread);
+    free_thread(thread); /* last: the hook may have asked for another timer */
 }
 
 static void on_every(struct timer *timer) {

@@ -47,7 +47,8 @@ sluice_route *instance_open(const struct instance_conf *conf, struct error *erro
 /* Runs shut and frees it, when no connection of it is left. NULL is fine. */
 void instance_close(sluice_route *route);
 
-/* Runs thread_start on this loop's thread, and thread_stop at its end. */
+/* Runs thread_start on this loop's thread, and thread_stop at its end. False when thread_start
+   refused: thread_stop does not come then, and instance_stop does nothing. */
 bool instance_start(sluice_route *route, struct loop *loop);
 void instance_stop(sluice_route *route, struct loop *loop);
 

@@ -12,8 +12,8 @@
 struct loop;
 struct offload;
 
-/* threads: 1 to 256; queue: jobs that may wait, 1 to 1,000,000. Aborts when threads can't be made.
- */
+/* threads: 1 to 256; queue: jobs that may wait, 1 to 1,000,000. Aborts when threads can't be
+   made. */
 struct offload *offload_create(unsigned threads, size_t queue);
 
 /* Runs work(arg) on a pool thread, then done(arg) on loop's thread, from its mail. False when the

@@ -25,8 +25,8 @@
 #define DIGEST_SIZE 32
 #define NAME_MAX_COMPARED 64
 
-/* A file's content, sealed: nobody can change or shrink it any more, so reading it is always safe.
- */
+/* A file's content, sealed: nobody can change or shrink it any more, so reading it is always
+   safe. */
 struct copy {
     int fd;
     uint8_t *bytes;
@@ -38,7 +38,7 @@ struct plugin {
     struct plugin *next;
     char *path;
     /* Open for ever: the loader compares names before files, so a number used again would return
-     * this plugin. */
+       this plugin. */
     struct copy copy;
     char loaded_name[32];
     void *handle;
@@ -217,7 +217,7 @@ static bool explain_missing_library(const struct image *image, const char *name,
 }
 
 /* Says in our words what the loader said in its own. The name of the copy tells a person nothing,
- * so it goes. */
+   so it goes. */
 static bool explain(const struct plugin *plugin, const struct image *image, const char *said,
                     struct error *error) {
     static const char no_file[] = ": cannot open shared object file: No such file or directory";
@@ -338,7 +338,7 @@ static bool load(const char *path, const struct sluice_host *host, struct plugin
 }
 
 /* How many single-character changes turn one name into the other, at most NAME_MAX_COMPARED
- * characters of each. */
+   characters of each. */
 static size_t distance(const char *left, const char *right) {
     size_t row[NAME_MAX_COMPARED + 1], width = strnlen(right, NAME_MAX_COMPARED);
     for (size_t j = 0; j <= width; j++)

@@ -32,7 +32,7 @@ const sluice_consumer *plugin_consumer(const struct plugin *plugin);
 /* The path that it was first loaded from. */
 const char *plugin_path(const struct plugin *plugin);
 /* The plugin whose sealed copy the loader shows under this name (/proc/self/fd/N), or NULL: for
- * backtraces. */
+   backtraces. */
 const struct plugin *plugin_by_loaded_name(const char *name);
 
 #endif

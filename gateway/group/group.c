@@ -7,24 +7,17 @@
 
 #include "group/home.h"
 #include "group/key.h"
+#include "group/post.h"
 #include "group/view.h"
 #include "loop/loop.h"
 #include "websocket/frame.h"
 #include "websocket/utf8.h"
-
-#define THREADS_MAX 256
 
 struct groups {
     struct loop *loop;
     struct views views;
     struct homes homes;
 };
-
-/* The threads that share groups. Written before they run, then only read. */
-static struct {
-    struct loop *loops[THREADS_MAX];
-    unsigned count;
-} peers;
 
 /*
  * Letters. One that asks goes back as its own answer, so that whoever answers remembers nothing.
@@ -85,13 +78,7 @@ static void *new_letter(size_t size) {
     return letter;
 }
 
-static void post(unsigned thread, struct mail *mail,
-                 void (*deliver)(struct mail *, struct loop *)) {
-    mail->deliver = deliver;
-    loop_mail(peers.loops[thread], mail);
-}
-
-static unsigned home_of(const struct group_key *key) { return key_home(key, peers.count); }
+static unsigned home_of(const struct group_key *key) { return key_home(key, post_threads()); }
 
 static bool is_home(const struct groups *groups, const struct group_key *key) {
     return home_of(key) == loop_index(groups->loop);
@@ -109,7 +96,7 @@ static void on_join(struct mail *mail, struct loop *to) {
     struct join_letter *letter = (struct join_letter *)mail;
     home_join(&groups_of(to)->homes, &letter->key->key, &letter->member);
     key_unref(letter->key);
-    post(letter->member.thread, mail, on_joined);
+    post_letter(letter->member.thread, mail, on_joined);
 }
 
 static void post_join(struct groups *groups, const struct group_key *key,
@@ -120,7 +107,7 @@ static void post_join(struct groups *groups, const struct group_key *key,
     letter->member = *member;
     letter->member.info = memcpy(letter->info, member->info, info_size);
     letter->flags = flags;
-    post(home_of(key), &letter->mail, on_join);
+    post_letter(home_of(key), &letter->mail, on_join);
 }
 
 static void on_left(struct mail *mail, struct loop *to) {
@@ -132,7 +119,7 @@ static void on_left(struct mail *mail, struct loop *to) {
 static void on_leave(struct mail *mail, struct loop *to) {
     struct leave_letter *letter = (struct leave_letter *)mail;
     home_leave(&groups_of(to)->homes, letter->serial);
-    post(letter->thread, mail, on_left);
+    post_letter(letter->thread, mail, on_left);
 }
 
 static void on_end(struct mail *mail, struct loop *to) {
@@ -146,7 +133,7 @@ static void post_leave(struct groups *groups, const struct membership *membershi
     struct leave_letter *letter = new_letter(sizeof(*letter));
     letter->serial = membership->serial;
     letter->thread = loop_index(groups->loop);
-    post(home_of(view_key(membership)), &letter->mail, deliver);
+    post_letter(home_of(view_key(membership)), &letter->mail, deliver);
 }
 
 /* --- sending --- */
@@ -163,7 +150,7 @@ static void add_report(struct tally *tally, const struct group_report *report) {
     tally->sum.queued += report->queued;
     tally->sum.dropped += report->dropped;
     if (--tally->waiting == 0)
-        post(tally->thread, &tally->mail, on_report);
+        post_letter(tally->thread, &tally->mail, on_report);
 }
 
 static struct tally *create_tally(const struct groups *groups, const struct group_tally *asked) {
@@ -191,6 +178,19 @@ static void free_message(struct message_letter *letter) {
     free(letter);
 }
 
+/* A letter counts as under way until its thread has dealt with it. */
+static size_t memory_of(const struct message_letter *letter) {
+    size_t size;
+    frame_bytes(letter->frame, &size);
+    return sizeof(*letter) + size;
+}
+
+static void post_message(unsigned thread, struct message_letter *letter,
+                         void (*deliver)(struct mail *, struct loop *)) {
+    post_sets_out(thread, memory_of(letter));
+    post_letter(thread, &letter->mail, deliver);
+}
+
 static void on_delivered(struct mail *mail, struct loop *to) {
     struct message_letter *letter = (struct message_letter *)mail;
     (void)to;
@@ -202,21 +202,22 @@ static void on_delivery(struct mail *mail, struct loop *to) {
     struct message_letter *letter = (struct message_letter *)mail;
     const struct group_key *key = &letter->key->key;
     view_deliver(&groups_of(to)->views, key, letter->frame, letter->except, &letter->report);
+    post_arrived(loop_index(to), memory_of(letter));
     if (letter->tally == NULL)
         free_message(letter);
     else
-        post(home_of(key), mail, on_delivered);
+        post_letter(home_of(key), mail, on_delivered);
 }
 
 /* To each other thread that has members. */
 static void post_deliveries(const struct groups *groups, const struct home *home,
                             const struct message_letter *message) {
-    for (unsigned thread = 0; thread < peers.count; thread++) {
+    for (unsigned thread = 0; thread < post_threads(); thread++) {
         if (home->on_thread[thread] == 0 || thread == loop_index(groups->loop))
             continue;
         struct message_letter *letter =
             create_message(key_ref(home->key), message->frame, message->except, message->tally);
-        post(thread, &letter->mail, on_delivery);
+        post_message(thread, letter, on_delivery);
         if (message->tally != NULL)
             message->tally->waiting++;
     }
@@ -244,6 +245,7 @@ static void order(struct groups *groups, const struct group_key *key,
 static void on_message(struct mail *mail, struct loop *to) {
     struct message_letter *letter = (struct message_letter *)mail;
     order(groups_of(to), &letter->key->key, letter);
+    post_arrived(loop_index(to), memory_of(letter));
     free_message(letter);
 }
 
@@ -262,7 +264,7 @@ static void on_listed(struct mail *mail, struct loop *to) {
 static void answer_list(struct groups *groups, const struct group_key *key,
                         struct list_letter *letter) {
     letter->listing = home_list(&groups->homes, key, letter->most);
-    post(letter->thread, &letter->mail, on_listed);
+    post_letter(letter->thread, &letter->mail, on_listed);
 }
 
 static void on_list(struct mail *mail, struct loop *to) {
@@ -283,17 +285,13 @@ static struct groups *create_groups(struct loop *loop, unsigned threads) {
 }
 
 void groups_create_all(struct loop **loops, unsigned count) {
-    assert(count > 0 && count <= THREADS_MAX);
     uint64_t seed[2];
     if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
         abort();
     key_seed(seed[0], seed[1]);
-    peers.count = count;
-    for (unsigned at = 0; at < count; at++) {
-        assert(loop_index(loops[at]) == at);
-        peers.loops[at] = loops[at];
+    post_open(loops, count);
+    for (unsigned at = 0; at < count; at++)
         loop_set_local(loops[at], LOOP_GROUPS, create_groups(loops[at], count));
-    }
 }
 
 void groups_free_all(struct loop **loops, unsigned count) {
@@ -304,7 +302,7 @@ void groups_free_all(struct loop **loops, unsigned count) {
         loop_set_local(loops[at], LOOP_GROUPS, NULL);
         free(groups);
     }
-    peers.count = 0;
+    post_close();
 }
 
 struct groups *groups_of(const struct loop *loop) {
@@ -401,6 +399,8 @@ enum group_result group_send(struct groups *groups, const char *space, const cha
                              const struct group_tally *tally) {
     if (!group_name_valid(name))
         return GROUP_INVALID;
+    if (post_is_full())
+        return GROUP_FULL;
     struct group_key key = key_of(space, name);
     if (is_home(groups, &key)) {
         struct message_letter message = {
@@ -410,20 +410,23 @@ enum group_result group_send(struct groups *groups, const char *space, const cha
     }
     struct message_letter *letter = create_message(view_share_key(&groups->views, &key), frame,
                                                    except, create_tally(groups, tally));
-    post(home_of(&key), &letter->mail, on_message);
+    post_message(home_of(&key), letter, on_message);
     return GROUP_OK;
 }
 
 enum group_result group_send_any(const char *space, const char *name, struct frame *frame,
                                  uint64_t except) {
-    struct loop *loop = loop_current();
-    if (loop != NULL)
-        return group_send(groups_of(loop), space, name, frame, except, NULL);
     if (!group_name_valid(name))
         return GROUP_INVALID;
+    if (post_threads() == 0)
+        return GROUP_OK; /* no loop, so no member */
+    if (loop_current() != NULL)
+        return group_send(groups_of(loop_current()), space, name, frame, except, NULL);
+    if (post_is_full())
+        return GROUP_FULL;
     struct group_key key = key_of(space, name);
     struct message_letter *letter = create_message(key_share(&key), frame, except, NULL);
-    post(home_of(&key), &letter->mail, on_message);
+    post_message(home_of(&key), letter, on_message);
     return GROUP_OK;
 }
 
@@ -441,7 +444,7 @@ enum group_result group_list(struct groups *groups, const char *space, const cha
         answer_list(groups, &key, letter);
     } else {
         letter->key = view_share_key(&groups->views, &key);
-        post(home_of(&key), &letter->mail, on_list);
+        post_letter(home_of(&key), &letter->mail, on_list);
     }
     return GROUP_OK;
 }

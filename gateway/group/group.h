@@ -50,7 +50,8 @@ struct member {
 enum group_result {
     GROUP_OK,
     GROUP_INVALID, /* a bad name or info; nothing was done */
-    GROUP_FULL     /* the member has as many memberships as it may have */
+    GROUP_FULL /* join: the member has as many memberships as it may have; send: a thread is too far
+                  behind with its mail; nothing was taken */
 };
 
 /* How a send ended, over all threads: members that it met, those whose queue took it, those whose
@@ -113,7 +114,7 @@ void group_leave_all(struct groups *groups, struct member *member);
 enum group_result group_send(struct groups *groups, const char *space, const char *name,
                              struct frame *frame, uint64_t except, const struct group_tally *tally);
 
-/* [any] The same from any thread, between groups_create_all and the end of the loops. */
+/* [any] The same from any thread, until the loops end. Before groups_create_all nobody hears it. */
 enum group_result group_send_any(const char *space, const char *name, struct frame *frame,
                                  uint64_t except);
 

@@ -12,6 +12,10 @@
 
 #define LOOPS_MAX 256
 
+/* Letters read a turn: what they queue for members must leave before the next ones are read, or a
+   flood from another thread would overflow the queues of clients that read well. */
+#define LETTERS_A_TURN 64
+
 struct chain {
     struct mail *first, *last;
 };
@@ -51,7 +55,8 @@ struct loop {
     struct chain own; /* letters to itself */
     struct loop_entry own_entry;
     pthread_mutex_t lock;
-    struct chain inbox; /* under lock */
+    struct chain inbox;   /* under lock */
+    struct chain arrived; /* taken from the inbox, not read yet */
     int wake_fd;
     h2o_socket_t *wake;
 };
@@ -160,14 +165,20 @@ static void append(struct chain *chain, struct chain more) {
     chain->last = more.last;
 }
 
-/* One lock and at most one wake, however many letters. */
-static void post(struct loop *to, struct chain letters) {
-    pthread_mutex_lock(&to->lock);
+static bool put_in(struct loop *to, struct chain letters) {
     bool was_empty = to->inbox.first == NULL;
     append(&to->inbox, letters);
+    return was_empty;
+}
+
+static void wake(struct loop *loop) { eventfd_write(loop->wake_fd, 1); }
+
+static void post(struct loop *to, struct chain letters) {
+    pthread_mutex_lock(&to->lock);
+    bool was_empty = put_in(to, letters);
     pthread_mutex_unlock(&to->lock);
     if (was_empty)
-        eventfd_write(to->wake_fd, 1);
+        wake(to);
 }
 
 static void deliver_all(struct loop *loop, struct mail *letter) {
@@ -185,31 +196,61 @@ static void deliver_own(struct loop_entry *entry) {
     deliver_all(loop, letters);
 }
 
-static void on_wake(h2o_socket_t *socket, const char *error) {
-    struct loop *loop = socket->data;
-    (void)error;
+static void take_inbox(struct loop *loop) {
     eventfd_t count;
     eventfd_read(loop->wake_fd, &count);
     pthread_mutex_lock(&loop->lock);
-    struct mail *letters = loop->inbox.first;
+    loop->arrived = loop->inbox;
     loop->inbox = (struct chain){NULL, NULL};
     pthread_mutex_unlock(&loop->lock);
-    deliver_all(loop, letters);
 }
 
-static void send_mail(struct loop *loop) {
-    while (loop->dirty_count > 0) {
-        struct outbox *outbox = &loop->outboxes[loop->dirty[--loop->dirty_count]];
-        struct chain letters = outbox->letters;
-        outbox->letters = (struct chain){NULL, NULL};
-        post(outbox->to, letters);
+static void on_wake(h2o_socket_t *socket, const char *error) {
+    struct loop *loop = socket->data;
+    struct mail *letter;
+    (void)error;
+    if (loop->arrived.first == NULL)
+        take_inbox(loop);
+    for (int i = 0; i < LETTERS_A_TURN && (letter = loop->arrived.first) != NULL; i++) {
+        loop->arrived.first = letter->next;
+        letter->deliver(letter, loop);
     }
+    if (loop->arrived.first != NULL)
+        wake(loop);
+}
+
+/* Whoever reads one of these letters may at once cause another to a second reader, which must find
+   the turn's letters there already: so all inboxes are held until all letters are in. Their order
+   is that of the indexes, or two senders would wait for each other. */
+static void send_mail(struct loop *loop) {
+    bool was_empty[LOOPS_MAX];
+    for (unsigned at = 0; at < loop->dirty_count; at++)
+        pthread_mutex_lock(&loop->outboxes[loop->dirty[at]].to->lock);
+    for (unsigned at = 0; at < loop->dirty_count; at++) {
+        struct outbox *outbox = &loop->outboxes[loop->dirty[at]];
+        was_empty[at] = put_in(outbox->to, outbox->letters);
+        outbox->letters = (struct chain){NULL, NULL};
+    }
+    for (unsigned at = 0; at < loop->dirty_count; at++)
+        pthread_mutex_unlock(&loop->outboxes[loop->dirty[at]].to->lock);
+    for (unsigned at = 0; at < loop->dirty_count; at++)
+        if (was_empty[at])
+            wake(loop->outboxes[loop->dirty[at]].to);
+    loop->dirty_count = 0;
+}
+
+/* Kept in ascending order. */
+static void add_dirty(struct loop *loop, unsigned index) {
+    unsigned at = loop->dirty_count++;
+    for (; at > 0 && loop->dirty[at - 1] > index; at--)
+        loop->dirty[at] = loop->dirty[at - 1];
+    loop->dirty[at] = (unsigned char)index;
 }
 
 static void hold_until_flush(struct loop *from, struct loop *to, struct chain letter) {
     struct outbox *outbox = &from->outboxes[to->index];
     if (outbox->letters.first == NULL) {
-        from->dirty[from->dirty_count++] = (unsigned char)to->index;
+        add_dirty(from, to->index);
         outbox->to = to;
     }
     append(&outbox->letters, letter);
@@ -324,7 +365,7 @@ struct loop *loop_create(unsigned index) {
 void loop_free(struct loop *loop) {
     if (loop == NULL)
         return;
-    assert(loop->timers.count == 0 && loop->inbox.first == NULL);
+    assert(loop->timers.count == 0 && loop->inbox.first == NULL && loop->arrived.first == NULL);
     h2o_socket_close(loop->wake);
     h2o_timeout_unlink(&loop->flush);
     h2o_timeout_unlink(&loop->due);

@@ -68,8 +68,10 @@ bool generation_start(struct generation *generation, struct loop *loop) {
         abort();
     h2o_context_init(context, loop_h2o(loop), &generation->config->h2o);
     generation->contexts[loop_index(loop)] = context;
-    if (!each_consumer(generation, loop, start_consumer))
+    if (!each_consumer(generation, loop, start_consumer)) {
+        generation_stop(generation, loop); /* those before it */
         return false;
+    }
     for (size_t i = 0; i < generation->config->listener_count; i++) {
         struct listener *listener = generation->listeners[i];
         h2o_accept_ctx_t accept = {0};

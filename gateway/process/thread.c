@@ -1,11 +1,13 @@
 #include "process/thread.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "consumer/connection.h"
+#include "consumer/host.h"
 #include "loop/loop.h"
 #include "observe/log.h"
 #include "process/generation.h"
@@ -13,22 +15,26 @@
 #define TURN_MS 1000        /* the longest wait of a turn; nothing depends on it */
 #define DRAINING_TURN_MS 20 /* while draining, ended connections are looked for this often */
 
-enum phase { STARTING, SERVING, REFUSED };
+enum phase { STARTING, SERVING, REFUSED, ENDED };
 
 struct thread {
     struct loop *loop;
     struct generation *generation;
     pthread_t id;
 
-    /* while starting */
+    /* what the main thread waits for */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     enum phase phase;
 
     /* its own */
-    bool draining, timed_out;
+    bool draining, timed_out, quiet;
     struct timer deadline;
 };
+
+/* Threads that still have something to end. The others go on turning for them: a group whose home
+   is here, or a letter to here, may be what those wait for. */
+static atomic_uint unquiet;
 
 struct stop_mail {
     struct mail mail;
@@ -61,11 +67,20 @@ static void on_stop(struct mail *mail, struct loop *loop) {
     free(stop);
 }
 
-static bool is_done(const struct thread *thread) {
+static void become_quiet(struct thread *thread) {
+    if (!thread->quiet)
+        atomic_fetch_sub(&unquiet, 1);
+    thread->quiet = true;
+}
+
+static bool is_done(struct thread *thread) {
     if (!thread->draining)
         return false;
-    return thread->timed_out || (connections_count(thread->loop) == 0 &&
-                                 !generation_busy(thread->generation, thread->loop));
+    if (thread->timed_out ||
+        (connections_count(thread->loop) == 0 && host_promises(thread->loop) == 0 &&
+         !generation_busy(thread->generation, thread->loop)))
+        become_quiet(thread);
+    return thread->timed_out || atomic_load(&unquiet) == 0;
 }
 
 static void *run(void *arg) {
@@ -73,15 +88,36 @@ static void *run(void *arg) {
     loop_enter(thread->loop);
     bool started = generation_start(thread->generation, thread->loop);
     tell(thread, started ? SERVING : REFUSED);
-    if (!started)
+    if (!started) {
+        become_quiet(thread);
         return NULL;
+    }
     while (!is_done(thread))
         loop_turn(thread->loop, thread->draining ? DRAINING_TURN_MS : TURN_MS);
     if (thread->timed_out && connections_count(thread->loop) > 0)
         log_line(LOG_AT_WARNING, "thread %u: %zu connections were cut at the deadline",
                  loop_index(thread->loop), connections_count(thread->loop));
+    loop_turn(thread->loop, 0); /* letters that another thread sent before it became quiet */
     generation_stop(thread->generation, thread->loop);
+    tell(thread, ENDED);
     return NULL;
+}
+
+static void free_thread(struct thread *thread) {
+    pthread_join(thread->id, NULL);
+    pthread_cond_destroy(&thread->changed);
+    pthread_mutex_destroy(&thread->lock);
+    free(thread);
+}
+
+/* The wall clock may be set while somebody waits. */
+static void init_waiting(struct thread *thread) {
+    pthread_condattr_t attributes;
+    pthread_mutex_init(&thread->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&thread->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
 }
 
 struct thread *thread_start(struct loop *loop, struct generation *generation) {
@@ -92,8 +128,8 @@ struct thread *thread_start(struct loop *loop, struct generation *generation) {
     thread->loop = loop;
     thread->generation = generation;
     thread->deadline.run = on_deadline;
-    pthread_mutex_init(&thread->lock, NULL);
-    pthread_cond_init(&thread->changed, NULL);
+    init_waiting(thread);
+    atomic_fetch_add(&unquiet, 1);
     if (pthread_create(&thread->id, NULL, run, thread) != 0)
         abort();
     snprintf(name, sizeof(name), "sluice-%u", loop_index(loop));
@@ -101,11 +137,11 @@ struct thread *thread_start(struct loop *loop, struct generation *generation) {
     pthread_mutex_lock(&thread->lock);
     while (thread->phase == STARTING)
         pthread_cond_wait(&thread->changed, &thread->lock);
+    bool serves = thread->phase == SERVING;
     pthread_mutex_unlock(&thread->lock);
-    if (thread->phase == SERVING)
+    if (serves)
         return thread;
-    pthread_join(thread->id, NULL);
-    free(thread);
+    free_thread(thread);
     return NULL;
 }
 
@@ -119,14 +155,17 @@ void thread_stop(struct thread *thread, uint32_t ms) {
 
 bool thread_join(struct thread *thread, uint32_t ms) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     uint64_t nanoseconds = (uint64_t)until.tv_nsec + (uint64_t)(ms % 1000) * 1000000;
     until.tv_sec += (time_t)(ms / 1000 + nanoseconds / 1000000000);
     until.tv_nsec = (long)(nanoseconds % 1000000000);
-    if (pthread_timedjoin_np(thread->id, NULL, &until) != 0)
-        return false;
-    pthread_cond_destroy(&thread->changed);
-    pthread_mutex_destroy(&thread->lock);
-    free(thread);
-    return true;
+    pthread_mutex_lock(&thread->lock);
+    while (thread->phase != ENDED &&
+           pthread_cond_timedwait(&thread->changed, &thread->lock, &until) == 0)
+        ;
+    bool ended = thread->phase == ENDED;
+    pthread_mutex_unlock(&thread->lock);
+    if (ended)
+        free_thread(thread);
+    return ended;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "config/config.h"
@@ -38,6 +39,7 @@ static struct worker {
     struct generation *generation;
     struct connection_count count;
     struct offload *pool;
+    bool has_pid_file;
     sigset_t signals;
 } worker;
 
@@ -59,15 +61,24 @@ static bool open_log(const struct config *config) {
     return true;
 }
 
-static bool write_pid(const struct config *config) {
-    if (config->pid_file == NULL)
+static bool write_pid(struct worker *self) {
+    const char *path = self->config->pid_file;
+    if (path == NULL)
         return true;
-    FILE *file = fopen(config->pid_file, "we");
+    FILE *file = fopen(path, "we");
     if (file == NULL)
-        return fail("can't write pid-file", config->pid_file);
-    fprintf(file, "%ld\n", (long)getpid());
-    fclose(file);
+        return fail("can't write pid-file", path);
+    self->has_pid_file = true;
+    bool written = fprintf(file, "%ld\n", (long)getpid()) > 0;
+    if (fclose(file) != 0 || !written)
+        return fail("can't write pid-file", path);
     return true;
+}
+
+/* Another server's stays: this one may have failed because that one runs. */
+static void remove_pid(const struct worker *self) {
+    if (self->has_pid_file)
+        unlink(self->config->pid_file);
 }
 
 /* The descriptor limit goes up to the hard one; the lower of it and max-connections holds. */
@@ -115,8 +126,12 @@ static bool drop_rights(const struct config *config) {
     }
     errno = 0;
     const struct passwd *user = getpwnam(config->user);
-    if (user == NULL)
-        return fail("no such user", config->user);
+    if (user == NULL && errno != 0)
+        return fail("can't look up user", config->user);
+    if (user == NULL) {
+        log_line(LOG_AT_ERROR, "there is no user %s", config->user);
+        return false;
+    }
     if (geteuid() == user->pw_uid)
         return true;
     if (initgroups(config->user, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 ||
@@ -144,17 +159,18 @@ static void make_loops(struct worker *self) {
 }
 
 static void stop_threads(struct worker *self, uint32_t ms) {
-    for (unsigned i = 0; i < self->config->num_threads; i++)
+    for (unsigned i = 0; self->threads != NULL && i < self->config->num_threads; i++)
         if (self->threads[i] != NULL)
             thread_stop(self->threads[i], ms);
 }
 
+/* Waits for all of them together, at most ms. */
 static bool join_threads(struct worker *self, uint32_t ms) {
     bool all = true;
-    for (unsigned i = 0; i < self->config->num_threads; i++) {
+    for (unsigned i = 0; self->threads != NULL && i < self->config->num_threads; i++) {
         if (self->threads[i] == NULL)
             continue;
-        if (thread_join(self->threads[i], ms))
+        if (thread_join(self->threads[i], all ? ms : 0))
             self->threads[i] = NULL;
         else
             all = false;
@@ -197,19 +213,47 @@ static void wait_for_stop(const struct worker *self) {
     }
 }
 
-/* Waits for the threads; a second SIGTERM or SIGINT ends the waiting. */
+static uint64_t now_ms(void) {
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (uint64_t)at.tv_sec * 1000 + (uint64_t)at.tv_nsec / 1000000;
+}
+
+/* Waits for the threads; a second SIGTERM or SIGINT leaves them only the grace. */
 static bool drain(struct worker *self) {
-    uint64_t patience_ms = (uint64_t)self->config->drain_ms + JOIN_GRACE_MS;
+    const struct timespec none = {0, 0};
+    uint64_t until = now_ms() + self->config->drain_ms + JOIN_GRACE_MS;
     stop_threads(self, self->config->drain_ms);
-    for (uint64_t waited = 0; waited < patience_ms; waited += 20) {
-        struct timespec none = {0, 0};
-        if (join_threads(self, waited == 0 ? 0 : 20 / self->config->num_threads + 1))
-            return true;
+    while (!join_threads(self, 20)) {
+        uint64_t now = now_ms();
+        if (now >= until)
+            return false;
         int number = sigtimedwait(&self->signals, NULL, &none);
-        if (number == SIGTERM || number == SIGINT)
-            stop_threads(self, 0);
+        if (number != SIGTERM && number != SIGINT)
+            continue;
+        stop_threads(self, 0);
+        if (until > now + JOIN_GRACE_MS)
+            until = now + JOIN_GRACE_MS;
     }
-    return false;
+    return true;
+}
+
+static void *free_pool(void *pool) {
+    offload_free(pool);
+    return NULL;
+}
+
+/* Blocking work can't be ended from outside: waits for it at most the grace. */
+static bool end_pool(struct worker *self) {
+    pthread_t helper;
+    struct timespec until;
+    if (self->pool == NULL)
+        return true;
+    if (pthread_create(&helper, NULL, free_pool, self->pool) != 0)
+        abort();
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += JOIN_GRACE_MS / 1000;
+    return pthread_timedjoin_np(helper, NULL, &until) == 0;
 }
 
 /* --- the whole --- */
@@ -219,7 +263,7 @@ static bool set_up(struct worker *self) {
     if (!open_log(self->config))
         return false;
     self->count.most = connections_most(self->config);
-    if (!open_listeners(self) || !write_pid(self->config) || !drop_rights(self->config))
+    if (!open_listeners(self) || !write_pid(self) || !drop_rights(self->config))
         return false;
     make_loops(self);
     self->generation = generation_create(self->config, self->listeners, &self->count);
@@ -237,10 +281,26 @@ static void tear_down(struct worker *self) {
     for (size_t i = 0; i < self->config->listener_count; i++)
         if (self->listeners != NULL)
             listener_close(self->listeners[i]);
+    remove_pid(self);
     if (self->generation != NULL)
         generation_shut(self->generation);
-    if (self->config->pid_file != NULL)
-        unlink(self->config->pid_file);
+    else
+        config_free(self->config); /* nothing runs on it yet */
+}
+
+/* Threads that a consumer holds can be left behind only with the process. */
+static void abandon(const struct worker *self, const char *what) {
+    log_line(LOG_AT_ERROR, "%s did not end in time: a consumer holds it", what);
+    remove_pid(self);
+    _exit(1);
+}
+
+static void end_threads(struct worker *self, bool ended) {
+    if (!ended)
+        abandon(self, "a thread");
+    if (!end_pool(self))
+        abandon(self, "offloaded work");
+    tear_down(self);
 }
 
 int worker_run(struct config *config) {
@@ -248,19 +308,13 @@ int worker_run(struct config *config) {
     self->config = config;
     if (!set_up(self)) {
         stop_threads(self, 1);
-        join_threads(self, JOIN_GRACE_MS);
-        tear_down(self);
+        end_threads(self, join_threads(self, JOIN_GRACE_MS));
         return 1;
     }
     say_ready(self);
     wait_for_stop(self);
     log_line(LOG_AT_INFO, "stopping within %u ms", config->drain_ms);
-    if (!drain(self)) {
-        log_line(LOG_AT_ERROR, "a thread did not end in time: a consumer holds it");
-        _exit(1);
-    }
-    offload_free(self->pool);
-    tear_down(self);
+    end_threads(self, drain(self));
     log_line(LOG_AT_INFO, "stopped");
     return 0;
 }

@@ -132,10 +132,8 @@ static struct parsed read_control(const struct header *header, uint8_t *payload)
 /* --- data frames (section 5.4) --- */
 
 static void begin_frame(struct parser *parser, const struct header *header) {
-    if (header->opcode != OPCODE_CONTINUATION) {
+    if (header->opcode != OPCODE_CONTINUATION)
         parser->message = (uint8_t)header->opcode;
-        parser->utf8 = (struct utf8){0};
-    }
     parser->in_frame = true;
     parser->final = header->final;
     parser->frame_left = (uint32_t)header->length;

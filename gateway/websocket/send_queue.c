@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "loop/h2o.h"
 #include "websocket/frame.h"
@@ -23,6 +24,7 @@ static void grow(struct send_queue *queue) {
     uint32_t capacity = queue->capacity == 0 ? CAPACITY_FIRST : queue->capacity * 2;
     assert(capacity != 0);
     struct frame **ring = h2o_mem_alloc(capacity * sizeof(struct frame *));
+    memset(ring, 0, capacity * sizeof(struct frame *));
     for (uint32_t i = 0; i < queue->count; i++)
         ring[i] = *slot(queue, i);
     free(queue->ring);

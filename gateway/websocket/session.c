@@ -32,8 +32,7 @@ struct session {
     void *io;
 
     enum state state;
-    bool pinged; /* no input since the last ping */
-    bool shut;
+    bool pinged;          /* no input since the last ping */
     struct frame *ending; /* the close frame whose code and reason `closed` will tell; NULL: 1006 */
 
     struct loop_entry calls, bytes, ends;
@@ -109,9 +108,8 @@ static void queue_bytes(struct session *session) {
 static void on_flushed(struct session *session) {
     if (session->state == ANSWERED)
         end(session);
-    if (session->state != FAILED || session->shut)
+    if (session->state != FAILED)
         return;
-    session->shut = true;
     if (session->transport->shut == NULL)
         end(session);
     else
@@ -161,7 +159,6 @@ static void tell_unblocked(struct session *session) {
 static void send_close(struct session *session, enum state state, struct frame *frame) {
     session->state = state;
     session->ending = frame;
-    take_pong(session);
     send_queue_push(&session->queue, frame);
     queue_bytes(session);
     /* Without a transport the handshake's own time runs. */
@@ -343,12 +340,11 @@ void session_attach(struct session *session, const struct transport *transport, 
 
 void session_abort(struct session *session) { end_as_lost(session); }
 
-static enum session_result queue_message(struct session *session, struct frame *frame,
-                                         enum session_result result) {
+static enum session_result queue_message(struct session *session, struct frame *frame) {
     send_queue_push(&session->queue, frame);
     session->message_at = loop_now(session->loop);
     queue_bytes(session);
-    return result;
+    return SESSION_SENT;
 }
 
 /* Drops the oldest until size bytes fit; nothing when that could never be. */
@@ -370,7 +366,7 @@ static enum session_result send_when_full(struct session *session, struct frame 
         return SESSION_FULL;
     }
     if (session->limits->on_full == ON_FULL_DROP_OLDEST && make_room(session, size))
-        return queue_message(session, frame, SESSION_DROPPED);
+        return queue_message(session, frame);
     session->dropped++;
     /* There may be no write under way whose end would tell. */
     if (moves_again(session))
@@ -385,7 +381,7 @@ enum session_result session_send(struct session *session, struct frame *frame) {
     frame_bytes(frame, &size);
     if (!fits(session, size))
         return send_when_full(session, frame, size);
-    return queue_message(session, frame, SESSION_SENT);
+    return queue_message(session, frame);
 }
 
 void session_close(struct session *session, int code, const char *reason, size_t reason_size) {

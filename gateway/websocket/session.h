@@ -45,7 +45,8 @@ struct session_limits {
 struct session_events {
     /* A whole message, valid UTF-8 when kind is OPCODE_TEXT. Borrowed. */
     void (*message)(void *owner, enum opcode kind, const uint8_t *data, size_t size);
-    /* The queue moves again after `dropped` messages were dropped. */
+    /* The queue moves again, after `dropped` messages were dropped since the last time. Told once
+       it has drained to half of its limit. Never when the policy is ON_FULL_CLOSE. */
     void (*unblocked)(void *owner, uint64_t dropped);
     /* Exactly once, whatever ended it: code as RFC 6455 section 7.1.5 (1005: the peer gave none,
        1006: lost), the reason borrowed. The session is freed after this turn: the owner forgets it
@@ -53,11 +54,12 @@ struct session_events {
     void (*closed)(void *owner, int code, const char *reason, size_t reason_size);
 };
 
+/* What became of a frame. */
 enum session_result {
-    SESSION_SENT,    /* queued */
-    SESSION_DROPPED, /* the queue was full and its policy dropped a message */
-    SESSION_FULL,    /* the queue was full and its policy began to close the session */
-    SESSION_CLOSED   /* it is closing or closed: nothing was queued */
+    SESSION_SENT,    /* queued; ON_FULL_DROP_OLDEST may have dropped others for it */
+    SESSION_DROPPED, /* the queue was full: the policy dropped this frame */
+    SESSION_FULL,    /* the queue was full: the policy began to close the session */
+    SESSION_CLOSED   /* the session is closing or closed: nothing was queued */
 };
 
 /* A session without a transport: sends queue, nothing is read. limits and events are lent until

@@ -187,3 +187,18 @@ hosts:
     assert.equal(calls, 0);
   });
 });
+
+describe('a path\'s directives', () => {
+  test('take a year for 365 days, which libh2o does not', async () => {
+    const folder = temporaryFolder();
+    fs.writeFileSync(path.join(folder, 'a.txt'), 'a');
+    const server = await start(`
+listen: {host: 127.0.0.1, port: 0}
+num-threads: 1
+hosts: {default: {paths: {/: {file.dir: ., expires: 1 year}}}}
+`, folder);
+    const response = await fetch(server.url('/a.txt'));
+    assert.equal(await response.text(), 'a');
+    assert.equal(response.headers.get('cache-control'), `max-age=${365 * 24 * 3600}`);
+  });
+});

@@ -16,7 +16,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MESSAGE_MAX 300
-#define QUEUE_MAX 2000
+#define QUEUE_MAX 600
 
 static struct loop *loop;
 static struct session *session; /* NULL once `closed` was told */
@@ -105,12 +105,15 @@ static void finish_write(bool ok) {
     session_written(session, ok);
 }
 
-/* What the two high bits say, before the bytes arrive. */
-static void act(uint8_t what) {
-    if (what >> 6 == 1)
-        finish_write(true);
-    if (what >> 6 == 2)
-        loop_turn(loop, 0);
+static void send_bytes(size_t size) {
+    static const char bytes[QUEUE_MAX];
+    struct frame *frame = frame_create(OPCODE_BINARY, bytes, size);
+    (void)!session_send(session, frame);
+    frame_unref(frame);
+}
+
+/* What the owner, the transport or time does: bytes from 0xc0 on. */
+static void do_special(uint8_t what) {
     if (what == 0xff)
         session_close(session, 1001, NULL, 0);
     else if (what == 0xfe)
@@ -119,6 +122,20 @@ static void act(uint8_t what) {
         loop_skip(loop, 60);
     else if (what == 0xfc)
         finish_write(false);
+    else if (what == 0xfb)
+        session_lost(session);
+    else
+        send_bytes((size_t)(what - 0xc0) * 8);
+}
+
+/* What the two high bits say, before the bytes arrive. */
+static void act(uint8_t what) {
+    if (what >> 6 == 1)
+        finish_write(true);
+    else if (what >> 6 == 2)
+        loop_turn(loop, 0);
+    else if (what >> 6 == 3)
+        do_special(what);
 }
 
 static void begin(uint8_t how) {
@@ -148,7 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         size_t piece = what >> 6 == 3 ? 0 : what & 0x3f;
         if (piece > size - at)
             piece = size - at;
-        if (session != NULL && !is_closed)
+        if (piece > 0 && session != NULL && !is_closed)
             arrive(data + at, piece);
         at += piece;
     }

@@ -32,8 +32,8 @@ struct message fake_copy_message(const void *data, size_t size, uint32_t kind) {
 
 /* --- UTF-8 (RFC 3629) --- */
 
-/* How long the sequence is that this byte begins, and the least code point that needs that length.
- */
+/* How long the sequence is that this byte begins, and the least code point that needs that
+   length. */
 static size_t sequence(unsigned char lead, uint32_t *code, uint32_t *least) {
     static const uint32_t leasts[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t length = lead < 0x80    ? 1

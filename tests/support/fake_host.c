@@ -135,7 +135,7 @@ static void end_accepted(sluice_conn *conn, int code, const char *reason) {
 }
 
 /* One connection that has something left to do: an answer that leaves, or a close that the client
- * answers. */
+   answers. */
 static bool settle_one(struct fake_host *host) {
     for (size_t i = 0; i < host->conn_count; i++) {
         sluice_conn *conn = host->conns[i];

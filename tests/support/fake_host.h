@@ -5,7 +5,8 @@
  * framework, and needs nothing of the server but that header:
  *
  *     cc -D_GNU_SOURCE -I gateway/sdk -I tests/support -g -fsanitize=address test_chat.c chat.c \
- *        tests/support/fake_{host,table,conn,scope,options,group}.c -lcheck
+ *        tests/support/fake_{host,table,conn,scope,options,group}.c \
+ *        $(pkg-config --cflags --libs check)
  *
  * The consumer's own sources are built into the test, which hands their entry over:
  *
@@ -58,11 +59,14 @@ struct fake_scope {
 
 /* --- life --- */
 
-/* A host with this consumer. One at a time can live for one entry, since a plugin keeps one table.
- */
+/* The consumer that is built into the test. */
+__attribute__((visibility("default"))) const sluice_consumer *
+sluice_consumer_entry(const struct sluice_host *host);
+
+/* A host with this consumer. A process has one host at a time; aborts when there is another. */
 struct fake_host *fake_host_create(sluice_entry_fn entry);
 /* The same from a shared object, which is loaded by the plain loader and stays loaded. Aborts when
- * it can't be. */
+   it can't be. */
 struct fake_host *fake_host_load(const char *path);
 /* Ends what lives still, as a server's end does: connections are lost, waiting jobs are not run but
    done, then thread_stop and shut. NULL is fine. */
@@ -86,7 +90,7 @@ sluice_conn *fake_connect(sluice_route *route, const struct fake_scope *scope);
 sluice_conn *fake_request(sluice_route *route, const struct fake_scope *scope);
 
 /* A message from the client: runs receive. False when the connection is not open (any more):
- * nothing ran then. */
+   nothing ran then. */
 bool fake_receive(sluice_conn *conn, const char *text);
 bool fake_receive_message(sluice_conn *conn, sluice_message message);
 
@@ -103,10 +107,10 @@ void fake_unblock(sluice_conn *conn);
 /* --- what else happens --- */
 
 /* A message of somebody else to the group; false when its name or text is invalid. Ends with a
- * turn. */
+   turn. */
 bool fake_group_send(sluice_route *route, const char *group, const char *text);
 /* An event as if the connection were in the group. False when it is not open or there is no hook.
- * Ends with a turn. */
+   Ends with a turn. */
 bool fake_event(sluice_conn *conn, const char *group, const char *text);
 
 /* Time passes: timers run in their order, each with a turn behind it. */
@@ -122,8 +126,8 @@ void fake_limit_jobs(struct fake_host *host, size_t most);
 /* A turn: for posts from other threads, and after fake_work. */
 void fake_turn(struct fake_host *host);
 
-/* The server stops: undecided connections get 503, the others their drain hook. Ends with a turn.
- */
+/* The server stops: undecided connections get 503, the others their drain hook. Ends with a
+   turn. */
 void fake_drain(struct fake_host *host, uint32_t ms_left);
 
 /* --- what the consumer did --- */
@@ -132,8 +136,8 @@ void fake_drain(struct fake_host *host, uint32_t ms_left);
 int fake_answer(const sluice_conn *conn);
 /* The body of the answer, NUL behind it. "" when there is none. */
 const char *fake_answer_body(const sluice_conn *conn);
-/* A header that the consumer added to its answer, or NULL; several of one name are joined with ",
- * ". */
+/* A header that the consumer added to its answer, or NULL; several of one name are joined by a
+   comma and a blank. Borrowed until the next hook runs. */
 const char *fake_answer_header(const sluice_conn *conn, const char *name);
 const char *fake_subprotocol(const sluice_conn *conn);
 
@@ -151,7 +155,7 @@ int fake_closed(const sluice_conn *conn);
 const char *fake_close_reason(const sluice_conn *conn);
 
 /* How often its disconnect and release hooks were due: at most once each. They count without a
- * hook, too. */
+   hook, too. */
 unsigned fake_disconnects(const sluice_conn *conn);
 unsigned fake_releases(const sluice_conn *conn);
 

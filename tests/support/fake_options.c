@@ -1,5 +1,5 @@
 /* A route's options: read by the consumer while it opens, as the server reads them from its
- * configuration. */
+   configuration. */
 #include "fake_parts.h"
 
 #include <errno.h>

@@ -108,7 +108,7 @@ static int hex_digit(char digit) {
 }
 
 /* application/x-www-form-urlencoded: a plus is a space, %XX a byte; NULL for one that holds a NUL.
- * To free. */
+   To free. */
 static char *decode(const char *text, size_t size) {
     char *decoded = fake_alloc(size + 1), *to = decoded;
     for (size_t i = 0; i < size; i++, to++) {

@@ -1,5 +1,5 @@
 /* The functions that a plugin calls, each with the checks and the results that sluice/consumer.h
- * tells. */
+   tells. */
 #include "fake_parts.h"
 
 #include <stdio.h>

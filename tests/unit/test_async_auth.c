@@ -1,5 +1,5 @@
 /* A consumer that decides in a pool thread: every order in which answer, client, pool and time can
- * come. */
+   come. */
 #include <check.h>
 
 #include "support/fake_host.h"

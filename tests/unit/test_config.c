@@ -351,13 +351,14 @@ START_TEST(host_without_a_port_stands_for_the_listeners_and_the_default_port) {
 }
 END_TEST
 
+/* In this order: hygiene, the routes, /healthz; then H2O's own. */
 START_TEST(every_path_is_guarded_and_routed_first) {
     struct config *config =
         load_right(LISTEN "hosts:\n  default:\n    paths:\n      /:\n        file.dir: www\n");
     const h2o_hostconf_t *host = config->h2o.hosts[0];
     ck_assert_uint_eq(host->paths.size, 1);
-    ck_assert_uint_eq(host->paths.entries[0].handlers.size, 3);
-    ck_assert_uint_eq(host->fallback_path.handlers.size, 2);
+    ck_assert_uint_eq(host->paths.entries[0].handlers.size, 4);
+    ck_assert_uint_eq(host->fallback_path.handlers.size, 3);
     ck_assert_ptr_eq(host->paths.entries[0].handlers.entries[0]->on_req,
                      host->fallback_path.handlers.entries[0]->on_req);
     ck_assert_ptr_eq(host->paths.entries[0].handlers.entries[1]->on_req,

@@ -1,5 +1,5 @@
 /* The fake host keeps the contract, and catches who does not. The consumer under test is told by
- * each test what to do. */
+   each test what to do. */
 #include <check.h>
 #include <pthread.h>
 #include <signal.h>

@@ -482,6 +482,12 @@ static void on_big_listing(void *arg, const struct group_listing_entry *members,
         ck_assert_uint_gt(members[at].id, 0);
 }
 
+/* A thread reads a portion of its letters a turn. */
+static void settle_many(void) {
+    for (int times = 0; times < 30; times++)
+        threads_settle();
+}
+
 START_TEST(a_listing_has_no_more_than_its_ceiling) {
     const char *group = threads_name_at((unsigned)_i, 0);
     const unsigned many = GROUP_MEMBERS_MAX + 1;
@@ -491,15 +497,15 @@ START_TEST(a_listing_has_no_more_than_its_ceiling) {
         ears[at] = ear_make(at % THREADS, group);
         ear_join(&ears[at]);
     }
-    threads_settle();
+    settle_many();
     ck_assert_int_eq(group_list(threads_be(0), SPACE, group, SIZE_MAX, on_big_listing, seen),
                      GROUP_OK);
-    threads_settle();
+    settle_many();
     ck_assert_uint_eq(seen[0], GROUP_MEMBERS_MAX);
     ck_assert_uint_eq(seen[1], many);
     for (unsigned at = 0; at < many; at++)
         ear_end(&ears[at]);
-    threads_settle();
+    settle_many();
     threads_assert_nothing_is_held();
     free(ears);
 }
@@ -533,6 +539,60 @@ START_TEST(any_thread_may_send) {
     ear_end(&ear);
     threads_settle();
     threads_assert_nothing_is_held();
+}
+END_TEST
+
+struct counter {
+    struct member member;
+    unsigned heard;
+};
+
+static void count_event(struct member *member, const char *group, struct frame *frame) {
+    (void)group;
+    (void)frame;
+    ((struct counter *)member)->heard++;
+}
+
+START_TEST(senders_are_told_when_a_thread_is_too_far_behind) {
+    static const struct member_events events = {count_event};
+    static const char payload[1 << 20];
+    const char *group = threads_name_at(1, 0);
+    struct counter far = {.member = {.id = 1, .events = &events}};
+    struct frame *frame = frame_create(OPCODE_BINARY, payload, sizeof(payload));
+    struct answer answer = {0};
+    const struct group_tally tally = {on_report, &answer};
+    unsigned sent = 0;
+    ck_assert_int_eq(
+        group_join(threads_be(2), &far.member, SPACE, group, NULL, GROUP_EVENTS, PLENTY), GROUP_OK);
+    threads_settle();
+    while (group_send(threads_be(0), SPACE, group, frame, 0, NULL) == GROUP_OK)
+        sent++;
+    ck_assert_uint_eq(sent, 64);
+    ck_assert_int_eq(group_send(threads_be(0), SPACE, group, frame, 0, &tally), GROUP_FULL);
+    ck_assert_int_eq(group_send_any(SPACE, group, frame, 0), GROUP_FULL);
+    threads_turn(0);
+    threads_turn(1); /* now they are ordered and under way to the member */
+    ck_assert_uint_eq(groups_count(threads_be(1)).members, 1);
+    ck_assert_int_eq(group_send(threads_be(1), SPACE, group, frame, 0, NULL), GROUP_FULL);
+    threads_settle();
+    ck_assert_uint_eq(far.heard, sent);
+    ck_assert_int_eq(group_send(threads_be(0), SPACE, group, frame, 0, NULL), GROUP_OK);
+    threads_settle();
+    ck_assert_uint_eq(far.heard, sent + 1);
+    ck_assert_int_eq(answer.count, 0);
+    frame_unref(frame);
+    group_leave_all(threads_be(2), &far.member);
+    threads_settle();
+}
+END_TEST
+
+START_TEST(before_there_are_loops_a_message_is_for_nobody) {
+    struct frame *frame = frame_create(OPCODE_TEXT, "x", 1);
+    threads_close();
+    ck_assert_int_eq(group_send_any(SPACE, "room", frame, 0), GROUP_OK);
+    ck_assert_int_eq(group_send_any(SPACE, "", frame, 0), GROUP_INVALID);
+    frame_unref(frame);
+    threads_open();
 }
 END_TEST
 
@@ -570,6 +630,8 @@ static void add_hearing(Suite *suite) {
     for (size_t at = 0; at < sizeof(tests) / sizeof(tests[0]); at++)
         tcase_add_loop_test(tcase, tests[at], 0, THREADS);
     tcase_add_loop_test(tcase, a_member_may_end_at_any_moment, 0, 40);
+    tcase_add_test(tcase, senders_are_told_when_a_thread_is_too_far_behind);
+    tcase_add_test(tcase, before_there_are_loops_a_message_is_for_nobody);
     tcase_add_test(tcase, joining_again_before_the_leave_is_answered_makes_a_new_membership);
 }
 

@@ -169,6 +169,41 @@ START_TEST(letters_leave_before_bytes_and_arrive_in_order) {
 }
 END_TEST
 
+/* Queues a write with each letter: the write leaves before too many more are read. */
+struct burst_letter {
+    struct mail mail;
+    struct loop_entry *write;
+};
+static int read_since_write, most_between_writes, written;
+
+static void read_burst(struct mail *mail, struct loop *to) {
+    if (++read_since_write > most_between_writes)
+        most_between_writes = read_since_write;
+    loop_queue(to, LOOP_BYTES, ((struct burst_letter *)mail)->write);
+}
+
+static void write_burst(struct loop_entry *entry) {
+    (void)entry;
+    written += read_since_write;
+    read_since_write = 0;
+}
+
+START_TEST(a_flood_of_letters_is_read_in_portions_with_writes_between) {
+    static struct burst_letter letters[1000];
+    struct loop_entry write = {NULL, write_burst, false};
+    loop_enter(NULL); /* letters go at once */
+    for (int i = 0; i < 1000; i++) {
+        letters[i] = (struct burst_letter){{NULL, read_burst}, &write};
+        loop_mail(loop, &letters[i].mail);
+    }
+    loop_enter(loop);
+    for (int turns = 0; written < 1000 && turns < 1000; turns++)
+        loop_turn(loop, 1000);
+    ck_assert_int_eq(written, 1000);
+    ck_assert_int_le(most_between_writes, 64);
+}
+END_TEST
+
 #define SENDERS 4
 #define EACH 2000
 
@@ -226,6 +261,7 @@ int main(void) {
     tcase_add_test(cases, a_letter_to_the_own_loop_comes_later);
     tcase_add_test(cases, letters_leave_before_bytes_and_arrive_in_order);
     tcase_add_test(cases, letters_from_other_threads_arrive_once_and_in_order);
+    tcase_add_test(cases, a_flood_of_letters_is_read_in_portions_with_writes_between);
     Suite *suite = suite_create("loop");
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

@@ -380,8 +380,8 @@ START_TEST(a_file_with_a_hole_at_its_end_is_refused) {
 }
 END_TEST
 
-/* Loads a copy with this bit flipped, unless the image's own check refuses it, and calls its hook.
- */
+/* Loads a copy with this bit flipped, unless the image's own check refuses it, and calls its
+   hook. */
 static void load_flipped(struct bytes bytes, size_t bit) {
     struct image image;
     struct error error;

@@ -65,6 +65,16 @@ START_TEST(text_and_file_name_are_copied) {
 }
 END_TEST
 
+START_TEST(problem_is_one_line_whatever_it_quotes) {
+    struct problems *problems = problems_create();
+    problems_error(problems, at("a.yaml", 3, 4), "`%s`", "a\nb\tc\x1b[1mä");
+    char *text = print(problems);
+    ck_assert_str_eq(text, "a.yaml:3:4: error: `a\\nb\\x09c\\x1b[1mä`\n");
+    free(text);
+    problems_free(problems);
+}
+END_TEST
+
 START_TEST(problem_without_a_file_is_printed) {
     struct problems *problems = problems_create();
     problems_error(problems, at(NULL, 0, 0), "lost");
@@ -92,6 +102,7 @@ int main(void) {
     tcase_add_test(all, problems_stand_in_the_order_of_the_file);
     tcase_add_test(all, same_problem_counts_once);
     tcase_add_test(all, text_and_file_name_are_copied);
+    tcase_add_test(all, problem_is_one_line_whatever_it_quotes);
     tcase_add_test(all, problem_without_a_file_is_printed);
     tcase_add_test(all, nothing_is_printed_of_nothing);
     suite_add_tcase(suite, all);

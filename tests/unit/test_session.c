@@ -302,6 +302,19 @@ START_TEST(a_pong_goes_before_messages_that_wait) {
 }
 END_TEST
 
+START_TEST(a_pong_leaves_when_the_write_before_it_is_done) {
+    fake.holds = true;
+    attach();
+    ck_assert_int_eq(send_text("leaving"), SESSION_SENT);
+    turn();
+    receive(0x89, "p");
+    turns(2);
+    fake_transport_complete(&fake, true);
+    turn();
+    check_sent("text(leaving) pong(p)");
+}
+END_TEST
+
 START_TEST(a_ping_flood_from_a_peer_that_does_not_read_holds_one_pong) {
     fake.holds = true;
     attach();
@@ -674,6 +687,29 @@ START_TEST(an_abort_is_1006_and_told_once) {
 }
 END_TEST
 
+START_TEST(an_abort_keeps_back_what_was_sent_in_the_same_turn) {
+    attach();
+    ck_assert_int_eq(send_text("too late"), SESSION_SENT);
+    abort_session();
+    turns(2);
+    check_told("closed 1006()");
+    check_sent("");
+}
+END_TEST
+
+START_TEST(an_abort_behind_the_end_does_not_change_the_code) {
+    fake.holds = true;
+    attach();
+    receive_close(1000, "bye");
+    turn();
+    fake_transport_complete(&fake, true);
+    abort_session();
+    session_lost(session);
+    turn();
+    check_told("closed 1000(bye)");
+}
+END_TEST
+
 START_TEST(an_abort_ends_a_closing_session_at_once) {
     attach();
     close_session(1000, "");
@@ -849,7 +885,7 @@ END_TEST
 
 START_TEST(drop_oldest_keeps_the_newest_and_what_is_under_way) {
     fill(ON_FULL_DROP_OLDEST);
-    ck_assert_int_eq(send_text("new 1"), SESSION_DROPPED);
+    ck_assert_int_eq(send_text("new 1"), SESSION_SENT);
     ck_assert_int_eq(send_text("new 2"), SESSION_SENT);
     complete_all();
     check_letters("ubcdnn");
@@ -859,7 +895,7 @@ END_TEST
 
 START_TEST(drop_oldest_drops_as_many_as_it_takes) {
     fill(ON_FULL_DROP_OLDEST);
-    ck_assert_int_eq(send_bytes(200), SESSION_DROPPED);
+    ck_assert_int_eq(send_bytes(200), SESSION_SENT);
     complete_all();
     check_told("unblocked(3)");
     ck_assert_uint_eq(fake.written_size, 11 + 96 + 204);
@@ -894,7 +930,7 @@ START_TEST(a_partly_written_frame_survives_drop_oldest) {
     turn();
     fake_transport_complete(&fake, true); /* 256 KiB of it */
     ck_assert_int_eq(send_bytes(90000), SESSION_SENT);
-    ck_assert_int_eq(send_bytes(80000), SESSION_DROPPED);
+    ck_assert_int_eq(send_bytes(80000), SESSION_SENT);
     complete_all();
     check_sent("binary[500000] binary[80000]");
 }
@@ -1132,6 +1168,7 @@ static void add_messages(TCase *tests) {
     tcase_add_test(tests, a_ping_is_answered_with_its_payload);
     tcase_add_test(tests, a_pong_is_read_and_ignored);
     tcase_add_test(tests, a_pong_goes_before_messages_that_wait);
+    tcase_add_test(tests, a_pong_leaves_when_the_write_before_it_is_done);
     tcase_add_test(tests, a_ping_flood_from_a_peer_that_does_not_read_holds_one_pong);
 }
 
@@ -1168,6 +1205,8 @@ static void add_ends(TCase *tests) {
     tcase_add_test(tests, a_failed_write_is_1006);
     tcase_add_test(tests, lost_twice_is_told_once);
     tcase_add_test(tests, an_abort_is_1006_and_told_once);
+    tcase_add_test(tests, an_abort_keeps_back_what_was_sent_in_the_same_turn);
+    tcase_add_test(tests, an_abort_behind_the_end_does_not_change_the_code);
     tcase_add_test(tests, an_abort_ends_a_closing_session_at_once);
     tcase_add_test(tests, an_abort_forgets_what_is_queued_and_under_way);
     tcase_add_test(tests, an_abort_before_the_101_needs_no_transport);

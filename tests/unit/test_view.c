@@ -188,14 +188,17 @@ START_TEST(joining_again_with_other_flags_takes_effect_in_order) {
     open_client(&client, 0, group, &roomy);
     attach(&client);
     join_client(&client, 0);
+    threads_settle();
     threads_say(0, group, "a");
     join_client(&client, GROUP_EVENTS);
     threads_say(0, group, "b");
     join_client(&client, 0);
     threads_say(0, group, "c");
+    join_client(&client, GROUP_EVENTS);
+    threads_say(0, group, "d");
     threads_settle();
     ck_assert_str_eq(fake_transport_sent(&client.wire), "text(a) text(c)");
-    ck_assert_str_eq(client.events, "b ");
+    ck_assert_str_eq(client.events, "b d ");
     close_client(&client);
 }
 END_TEST

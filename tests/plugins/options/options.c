@@ -1,4 +1,5 @@
-/* A consumer with an option of each kind, a check of its own, and the hook that drop policies need. */
+/* A consumer with an option of each kind, a check of its own, and the hook that drop policies need.
+ */
 #include <sluice/consumer.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* Needs a function of a library: one that is not installed, or that was never named to the linker.
- */
+/* Needs a function of a library: one that is not installed, or that was never named to the
+   linker. */
 #include <sluice/consumer.h>
 
 int absent_function(void);
