@@ -14,8 +14,8 @@
 #include <h2o/configurator.h>
 
 #include "config/fields.h"
-#include "config/nearest.h"
 #include "config/units.h"
+#include "observe/nearest.h"
 
 struct directive {
     struct load *load;

@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "config/checks.h"
-#include "config/nearest.h"
 #include "config/units.h"
+#include "observe/nearest.h"
 
 /* libh2o's callbacks are given no pointer of ours, so the load that runs is kept here. */
 static struct load *running;

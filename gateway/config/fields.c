@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "config/nearest.h"
+#include "observe/nearest.h"
 
 static bool complain_kind(struct load *load, const yoml_t *node, const struct field *field) {
     problems_error(load->problems, tree_place(node), "`%s` takes a single value, not %s",

@@ -6,8 +6,8 @@
 
 #include "config/checks.h"
 #include "config/fields.h"
-#include "config/nearest.h"
 #include "net/tls.h"
+#include "observe/nearest.h"
 
 enum { LISTEN_PORT, LISTEN_HOST, LISTEN_UNIX, LISTEN_MODE, LISTEN_SSL, LISTEN_FIELDS };
 

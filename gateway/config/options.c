@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "config/fields.h"
-#include "config/nearest.h"
+#include "observe/nearest.h"
 
 _Static_assert(UNIT_COUNT == (int)SLUICE_COUNT && UNIT_BYTES == (int)SLUICE_BYTES &&
                    UNIT_MS == (int)SLUICE_MS,

@@ -6,11 +6,11 @@
 
 #include "config/checks.h"
 #include "config/fields.h"
-#include "config/nearest.h"
 #include "config/options.h"
 #include "consumer/instance.h"
 #include "consumer/plugin.h"
 #include "group/group.h"
+#include "observe/nearest.h"
 #include "route/router.h"
 
 #define SECOND 1000

@@ -15,6 +15,7 @@
 
 #include "consumer/image.h"
 #include "observe/log.h"
+#include "observe/nearest.h"
 
 #ifndef MFD_EXEC /* Linux 6.3; older headers lack it */
 #define MFD_EXEC 0x0010U
@@ -337,25 +338,6 @@ static bool load(const char *path, const struct sluice_host *host, struct plugin
     return *plugin && ((*plugin)->ready || enter(*plugin, host, error));
 }
 
-/* How many single-character changes turn one name into the other, at most NAME_MAX_COMPARED
-   characters of each. */
-static size_t distance(const char *left, const char *right) {
-    size_t row[NAME_MAX_COMPARED + 1], width = strnlen(right, NAME_MAX_COMPARED);
-    for (size_t j = 0; j <= width; j++)
-        row[j] = j;
-    for (size_t i = 0; i < NAME_MAX_COMPARED && left[i]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < width; j++) {
-            size_t change = diagonal + (left[i] != right[j]);
-            diagonal = row[j + 1];
-            size_t step = (row[j] < diagonal ? row[j] : diagonal) + 1;
-            row[j + 1] = change < step ? change : step;
-        }
-    }
-    return row[width];
-}
-
 /* name.so as installed, name/name.so as a build tree has it; NULL when neither is there. */
 static char *find_in(const char *directory, const char *name) {
     char *path;
@@ -372,46 +354,44 @@ static char *find_in(const char *directory, const char *name) {
     return NULL;
 }
 
-struct nearest {
-    const char *wanted;
-    char name[NAME_MAX_COMPARED + 1];
-    size_t distance; /* more than this is no help */
+struct suggestion {
+    struct nearest nearest;
+    char name[NAME_MAX_COMPARED + 1]; /* what nearest.best points to */
 };
 
-/* Of equally near names the first of the alphabet wins, since directories have no order. */
-static void consider(struct nearest *nearest, const char *name) {
-    size_t away = distance(nearest->wanted, name);
-    if (away > nearest->distance ||
-        (away == nearest->distance && nearest->name[0] && strcmp(name, nearest->name) >= 0))
+static void consider(struct suggestion *suggestion, const char *directory, const char *entry) {
+    char name[NAME_MAX_COMPARED + 1];
+    size_t length = strlen(entry);
+    if (length > 3 && strcmp(entry + length - 3, ".so") == 0)
+        length -= 3;
+    if (length >= sizeof(name) || entry[0] == '.')
         return;
-    nearest->distance = away;
-    strcpy(nearest->name, name);
+    memcpy(name, entry, length);
+    name[length] = '\0';
+    char *path = find_in(directory, name);
+    if (path)
+        nearest_offer(&suggestion->nearest, name);
+    free(path);
+    if (suggestion->nearest.best == name)
+        suggestion->nearest.best = strcpy(suggestion->name, name);
 }
 
-static void consider_directory(struct nearest *nearest, const char *directory) {
-    DIR *entries = opendir(directory);
-    for (struct dirent *entry; entries && (entry = readdir(entries));) {
-        char name[NAME_MAX_COMPARED + 1];
-        size_t length = strlen(entry->d_name);
-        if (length > 3 && strcmp(entry->d_name + length - 3, ".so") == 0)
-            length -= 3;
-        if (length >= sizeof(name) || entry->d_name[0] == '.')
-            continue;
-        memcpy(name, entry->d_name, length);
-        name[length] = '\0';
-        char *path = find_in(directory, name);
-        if (path)
-            consider(nearest, name);
-        free(path);
+/* In the alphabet's order, so that of equally near names always the same is offered. */
+static void consider_directory(struct suggestion *suggestion, const char *directory) {
+    struct dirent **entries;
+    int count = scandir(directory, &entries, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        consider(suggestion, directory, entries[i]->d_name);
+        free(entries[i]);
     }
-    if (entries)
-        closedir(entries);
+    if (count >= 0)
+        free(entries);
 }
 
 static bool report_not_found(const char *name, const char *const *directories, size_t count,
                              struct error *error) {
-    struct nearest nearest = {.wanted = name, .distance = strlen(name) / 3 + 1};
-    char *looked = NULL;
+    struct suggestion suggestion = {.nearest = nearest_to(name)};
+    char *looked = NULL, hint[128];
     size_t size;
     FILE *text = open_memstream(&looked, &size);
     if (!text)
@@ -419,16 +399,14 @@ static bool report_not_found(const char *name, const char *const *directories, s
     for (size_t i = 0; i < count; i++) {
         bool there = access(directories[i], F_OK) == 0;
         fprintf(text, "%s%s%s", i ? ", " : "", directories[i], there ? "" : " (not there)");
-        consider_directory(&nearest, directories[i]);
+        consider_directory(&suggestion, directories[i]);
     }
     if (count == 0)
         fputs("no directory at all", text);
     fclose(text);
-    if (nearest.name[0])
-        error_set(error, "there is no plugin `%s`; did you mean `%s`? Looked for %s.so in: %s",
-                  name, nearest.name, name, looked);
-    else
-        error_set(error, "there is no plugin `%s`. Looked for %s.so in: %s", name, name, looked);
+    error_set(error, "there is no plugin `%s`%s Looked for %s.so in: %s", name,
+              suggestion.nearest.best ? nearest_hint(&suggestion.nearest, hint) : ".", name,
+              looked);
     free(looked);
     return false;
 }

@@ -1,7 +1,7 @@
 #include <check.h>
 #include <stdlib.h>
 
-#include "config/nearest.h"
+#include "observe/nearest.h"
 
 static const char *const words[] = {"listen",    "limits",      "file.dir",
                                     "file.file", "num-threads", "on"};

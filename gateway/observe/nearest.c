@@ -1,4 +1,4 @@
-#include "config/nearest.h"
+#include "observe/nearest.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -2,8 +2,8 @@
  * "Did you mean": the known word that is nearest to a wrong one, by letters added, left out,
  * changed or swapped. Pure functions. [any thread]
  */
-#ifndef SLUICE_CONFIG_NEAREST_H
-#define SLUICE_CONFIG_NEAREST_H
+#ifndef SLUICE_OBSERVE_NEAREST_H
+#define SLUICE_OBSERVE_NEAREST_H
 
 #include <stddef.h>
 
