@@ -301,8 +301,7 @@ static void on_deadline(struct timer *timer) {
     if (conn->state == DECIDING)
         set_answer(conn, 504, NULL, 0, false);
     else if (conn->session != NULL)
-        session_close(conn->session, all->drain_code, all->drain_reason,
-                      strlen(all->drain_reason));
+        session_close(conn->session, all->drain_code, all->drain_reason, strlen(all->drain_reason));
 }
 
 int connection_accept(sluice_conn *conn, const char *subprotocol) {
@@ -465,8 +464,7 @@ static int send_result(enum session_result result) {
     }
 }
 
-/* SLUICE_OK while there is a session to send on. */
-static int session_state(const sluice_conn *conn) {
+int connection_state(const sluice_conn *conn) {
     if (conn->state == DECIDING || conn->state == ANSWERED)
         return SLUICE_STATE;
     return conn->session == NULL ? SLUICE_GONE : SLUICE_OK;
@@ -474,7 +472,7 @@ static int session_state(const sluice_conn *conn) {
 
 int connection_send(sluice_conn *conn, sluice_message message) {
     struct frame *frame;
-    int result = session_state(conn);
+    int result = connection_state(conn);
     if (result == SLUICE_OK)
         result = connection_frame(message, &frame);
     if (result != SLUICE_OK)
@@ -495,7 +493,7 @@ int connection_close(sluice_conn *conn, int code, const char *reason) {
         return SLUICE_INVALID;
     if (size > REASON_MAX)
         return SLUICE_TOO_BIG;
-    int result = session_state(conn);
+    int result = connection_state(conn);
     if (result == SLUICE_OK)
         session_close(conn->session, code, reason, size);
     return result;
@@ -632,7 +630,7 @@ struct loop *connection_loop(const sluice_conn *conn) {
 }
 
 struct member *connection_member(sluice_conn *conn) {
-    return conn->session == NULL ? NULL : &conn->member;
+    return &conn->member;
 }
 
 sluice_id connection_id(const sluice_conn *conn) { return conn->id; }

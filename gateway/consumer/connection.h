@@ -83,7 +83,10 @@ int connection_frame(sluice_message message, struct frame **frame);
 /* Read by the host's other functions. */
 sluice_route *connection_route(const sluice_conn *conn);
 struct loop *connection_loop(const sluice_conn *conn);
-/* The member that groups know, or NULL when it may not join (not accepted, or ended). */
+/* SLUICE_OK while there is a session to send on and to join with; else SLUICE_STATE before accept,
+   SLUICE_GONE after the end. */
+int connection_state(const sluice_conn *conn);
+/* The member that groups know; joins only while the state is SLUICE_OK. */
 struct member *connection_member(sluice_conn *conn);
 sluice_id connection_id(const sluice_conn *conn);
 void *connection_data(sluice_conn *conn);

@@ -87,19 +87,21 @@ static const char *space_of(sluice_conn *conn) {
 }
 
 static int host_group_join(sluice_conn *conn, const char *group, const char *info, unsigned flags) {
-    struct member *member = connection_member(conn);
-    if (member == NULL)
-        return SLUICE_STATE;
+    int state = connection_state(conn);
+    if (state != SLUICE_OK)
+        return state;
     unsigned most = instance_conf(connection_route(conn))->groups_max;
-    return group_code(group_join(groups_of(connection_loop(conn)), member, space_of(conn), group,
-                                 info, (flags & SLUICE_EVENTS) != 0 ? GROUP_EVENTS : 0, most));
+    return group_code(group_join(groups_of(connection_loop(conn)), connection_member(conn),
+                                 space_of(conn), group, info,
+                                 (flags & SLUICE_EVENTS) != 0 ? GROUP_EVENTS : 0, most));
 }
 
 static int host_group_discard(sluice_conn *conn, const char *group) {
-    struct member *member = connection_member(conn);
-    if (member == NULL)
-        return SLUICE_STATE;
-    return group_code(group_leave(groups_of(connection_loop(conn)), member, space_of(conn), group));
+    int state = connection_state(conn);
+    if (state != SLUICE_OK)
+        return state;
+    return group_code(group_leave(groups_of(connection_loop(conn)), connection_member(conn),
+                                  space_of(conn), group));
 }
 
 static void on_report(void *arg, const struct group_report *report) {

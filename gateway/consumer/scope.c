@@ -11,6 +11,10 @@ static char *pool_string(h2o_req_t *req, const char *base, size_t size) {
     return h2o_strdup(&req->pool, base, size).base;
 }
 
+static const char *iovec_string(h2o_req_t *req, h2o_iovec_t text) {
+    return text.base == NULL ? NULL : pool_string(req, text.base, text.len);
+}
+
 /* --- what lives on --- */
 
 static void write_peer(h2o_req_t *req, char *text, size_t room) {
@@ -78,7 +82,7 @@ const char *scope_param(const struct scope *scope, const char *name) {
 
 const char *scope_header(h2o_req_t *req, const char *name) {
     if (strcmp(name, "host") == 0) /* h2o keeps it apart */
-        return pool_string(req, req->input.authority.base, req->input.authority.len);
+        return iovec_string(req, req->input.authority);
     size_t name_size = strlen(name), size = 0;
     char *joined = NULL;
     for (size_t i = 0; i < req->headers.size; i++) {
@@ -200,10 +204,6 @@ static const char *offered(h2o_req_t *req) {
     }
     *to = '\0';
     return list;
-}
-
-static const char *iovec_string(h2o_req_t *req, h2o_iovec_t text) {
-    return text.base == NULL ? NULL : pool_string(req, text.base, text.len);
 }
 
 const char *scope_get(const struct scope *scope, int what, const char *name) {

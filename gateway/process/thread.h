@@ -17,7 +17,8 @@ struct thread;
 struct thread *thread_start(struct loop *loop, struct generation *generation);
 
 /* Tells it to stop within ms: no new connections, drain hooks, closes spread over the time, then
-   the hard end. Again with 0: the hard end now. Main thread. */
+   the hard end. Again with 0: the hard end now. It ends when no thread has a connection, a request
+   or a promised callback left, since each may wait for another's groups. Main thread. */
 void thread_stop(struct thread *thread, uint32_t ms);
 
 /* Waits for its end, at most ms. False when it still runs. Main thread. */

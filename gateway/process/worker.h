@@ -9,7 +9,8 @@
 struct config;
 
 /* Serves until SIGTERM or SIGINT; takes the configuration. Returns the exit status: 0 after a stop,
-   1 when it could not serve (the log says why). Main thread, once in a process. */
+   1 when it could not serve (the log says why). Ends the process with 1 when a consumer's hook or
+   offloaded work is not back 2 s behind the drain time. Main thread, once in a process. */
 int worker_run(struct config *config);
 
 #endif

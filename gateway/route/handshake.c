@@ -73,7 +73,8 @@ static void add_header(h2o_req_t *req, const char *name, const char *value) {
                           strlen(value));
 }
 
-/* The host's own refusals, and a consumer's without a body: H2O's error-doc may dress them. */
+/* The host's own refusals, and a consumer's without a body. (H2O's error-doc replaces these and a
+   consumer's own bodies alike.) */
 static void send_error(h2o_req_t *req, int status) {
     const char *phrase = reason_phrase(status);
     if (status == 503 &&

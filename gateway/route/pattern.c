@@ -12,9 +12,6 @@
 #define MATCH_LIMIT 100000
 #define HEAP_LIMIT_KIB 1024
 
-#define WRAP_BEFORE "\\A(?:"
-#define WRAP_AFTER ")\\z"
-
 struct pattern {
     char *text;
     char *core; /* without the optional anchors and slash */
@@ -69,31 +66,35 @@ static size_t strip(const char *text, size_t *size) {
     return from;
 }
 
-static pcre2_code *compile(const char *text, size_t size, int *fault, size_t *at) {
-    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY;
-    return pcre2_compile((PCRE2_SPTR)text, size, options, fault, at, NULL);
+static void explain(int fault, size_t at, struct error *error, long *offset) {
+    PCRE2_UCHAR message[256];
+    pcre2_get_error_message(fault, message, sizeof(message));
+    *offset += (long)at;
+    error_set(error, "not a valid pattern: %s", (const char *)message);
 }
 
-/* Compiled bare first: `a)|(b` is an error, though it would be none inside the wrapping. */
-static bool check_core(const char *core, size_t size, struct error *error, long *offset) {
+/* Anchored at both ends by options, not by text around it: an alternative, a comment or a verb in
+   the pattern can't get out of that. */
+static pcre2_code *compile(const char *core, struct error *error, long *offset) {
+    const uint32_t options =
+        PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY | PCRE2_ANCHORED | PCRE2_ENDANCHORED;
     int fault;
     size_t at;
-    pcre2_code *code = compile(core, size, &fault, &at);
-    if (code == NULL) {
-        PCRE2_UCHAR message[256];
-        pcre2_get_error_message(fault, message, sizeof(message));
-        *offset += (long)at;
-        return error_set(error, "not a valid pattern: %s", (const char *)message);
-    }
     uint32_t count;
-    pcre2_pattern_info(code, PCRE2_INFO_CAPTURECOUNT, &count);
-    pcre2_code_free(code);
-    if (count + 1 > PATTERN_CAPTURES_MAX) {
-        *offset = -1;
-        return error_set(error, "the pattern has %u captures; at most %d are possible", count,
-                         PATTERN_CAPTURES_MAX - 1);
+    pcre2_code *code =
+        pcre2_compile((PCRE2_SPTR)core, PCRE2_ZERO_TERMINATED, options, &fault, &at, NULL);
+    if (code == NULL) {
+        explain(fault, at, error, offset);
+        return NULL;
     }
-    return true;
+    pcre2_pattern_info(code, PCRE2_INFO_CAPTURECOUNT, &count);
+    if (count < PATTERN_CAPTURES_MAX)
+        return code;
+    pcre2_code_free(code);
+    *offset = -1;
+    error_set(error, "the pattern has %u captures; at most %d are possible", count,
+              PATTERN_CAPTURES_MAX - 1);
+    return NULL;
 }
 
 static void read_names(struct pattern *pattern) {
@@ -111,42 +112,27 @@ static void read_names(struct pattern *pattern) {
     pattern->names = (struct capture_names){pattern->name_table, captures + 1};
 }
 
-static void compile_wrapped(struct pattern *pattern) {
-    size_t room = strlen(pattern->core) + sizeof(WRAP_BEFORE) + sizeof(WRAP_AFTER);
-    char *wrapped = malloc(room);
-    int fault;
-    size_t at;
-    if (wrapped == NULL)
-        abort();
-    snprintf(wrapped, room, "%s%s%s", WRAP_BEFORE, pattern->core, WRAP_AFTER);
-    pattern->code = compile(wrapped, strlen(wrapped), &fault, &at);
-    free(wrapped);
-    if (pattern->code == NULL)
-        return;
-    pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE); /* without it the interpreter matches */
-    pattern->limits = pcre2_match_context_create(NULL);
-    pcre2_set_match_limit(pattern->limits, MATCH_LIMIT);
-    pcre2_set_heap_limit(pattern->limits, HEAP_LIMIT_KIB);
-    read_names(pattern);
-}
-
 struct pattern *pattern_create(const char *text, struct error *error, long *offset) {
     size_t size, from = strip(text, &size);
+    char *core = strndup(text + from, size);
     *offset = (long)from;
-    if (!check_core(text + from, size, error, offset))
+    pcre2_code *code = compile(core, error, offset);
+    if (code == NULL) {
+        free(core);
         return NULL;
+    }
     struct pattern *pattern = calloc(1, sizeof(*pattern));
     if (pattern == NULL)
         abort();
     pattern->text = strdup(text);
-    pattern->core = strndup(text + from, size);
-    compile_wrapped(pattern);
-    if (pattern->code != NULL)
-        return pattern;
-    *offset = -1; /* an unclosed comment or \Q swallows what stands behind the pattern */
-    error_set(error, "not a valid pattern: it does not end (an open \\Q or comment?)");
-    pattern_free(pattern);
-    return NULL;
+    pattern->core = core;
+    pattern->code = code;
+    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE); /* without it the interpreter matches */
+    pattern->limits = pcre2_match_context_create(NULL);
+    pcre2_set_match_limit(pattern->limits, MATCH_LIMIT);
+    pcre2_set_heap_limit(pattern->limits, HEAP_LIMIT_KIB);
+    read_names(pattern);
+    return pattern;
 }
 
 void pattern_free(struct pattern *pattern) {

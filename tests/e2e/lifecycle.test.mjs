@@ -7,7 +7,7 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { connect } from './support/client.mjs';
 import { handshake, Raw } from './support/raw.mjs';
-import { launch, run, slowness, start, temporaryFolder, writeConfiguration } from './support/server.mjs';
+import { launch, run, slowness, start, temporaryFolder, testPlugins, writeConfiguration } from './support/server.mjs';
 
 const configuration = `
 listen: {host: 127.0.0.1, port: 0}
@@ -22,6 +22,21 @@ hosts:
       - match: /echo/
         consumer: echo
 `;
+
+/** A server whose consumer asks in a pool thread before it accepts, and a client that it asks about
+ * for so many milliseconds. */
+async function startAsking(drain, wait) {
+  const text = configuration.replace('1s', drain).replace('num-threads: 2', 'num-threads: 1')
+    .replace('consumer: echo', `consumer: ${path.join(testPlugins, 'async_auth.so')}`);
+  const server = await launch(writeConfiguration(text)).ready();
+  const client = new Raw(server.port);
+  await once(client.socket, 'connect');
+  client.write(handshake(`/echo/?token=letmein&wait=${wait}`));
+  // the one thread has read the handshake before it answers a later one
+  const later = await connect(server.wsUrl('/ws/chat/a/'));
+  await later.close();
+  return { server, client };
+}
 
 /** A port that is taken as long as the test runs. */
 async function takenPort(t) {
@@ -65,6 +80,35 @@ describe('the end', () => {
     idle.destroy();
   });
 
+  test('a handshake that is being decided is refused, and its work comes back before the end', async () => {
+    const { server, client } = await startAsking('60s', 1000);
+    await server.stop();
+    assert.equal((await client.response()).status, 503);
+    assert.match(server.log, /answered too late/);
+    client.destroy();
+  });
+
+  test('work that does not end does not hold the program up', async () => {
+    const { server, client } = await startAsking('500ms', 30000);
+    const began = Date.now();
+    server.signal('SIGTERM');
+    assert.equal(await server.ended(), 1);
+    assert.ok(Date.now() - began < 10000 * slowness);
+    assert.match(server.log, /offloaded work did not end in time/);
+    client.destroy();
+  });
+
+  test('a second SIGTERM ends the waiting', async () => {
+    const server = await start(configuration.replace('1s', '60s'));
+    const silent = new Raw(server.port);
+    silent.write(handshake('/echo/'));
+    assert.equal((await silent.response()).status, 101);
+    server.signal('SIGTERM');
+    await server.logged(/stopping within/);
+    await server.stop();
+    silent.destroy();
+  });
+
   test('SIGINT ends as SIGTERM does', async () => {
     const server = await start(configuration);
     server.signal('SIGINT');
@@ -87,9 +131,19 @@ describe('the start', () => {
   test('a port in use is a plain sentence', async (t) => {
     const port = await takenPort(t);
     const server = launch(writeConfiguration(configuration.replace('port: 0', `port: ${port}`)));
-    assert.notEqual(await server.ended(), 0);
+    assert.equal(await server.ended(), 1);
     assert.match(server.log, new RegExp(`${port}.*in use|in use.*${port}`));
     assert.doesNotMatch(server.log, /info: ready/);
+  });
+
+  test("a start that fails leaves another server's pid file alone", async () => {
+    const folder = temporaryFolder();
+    const text = `pid-file: run.pid\n${configuration}`;
+    const server = await start(text, folder);
+    const second = launch(writeConfiguration(text.replace('port: 0', `port: ${server.port}`), folder));
+    assert.equal(await second.ended(), 1);
+    assert.equal(Number(fs.readFileSync(path.join(folder, 'run.pid'), 'utf8')), server.pid);
+    await server.stop();
   });
 
   test('the pid file holds the process id while it runs', async () => {

@@ -92,6 +92,35 @@ START_TEST(an_entry_queued_twice_runs_once_and_can_be_taken_back) {
 }
 END_TEST
 
+static struct step taken, late, kept;
+
+/* The first of a running stage: takes back one behind it and one that waits for the next run. */
+static void take_back(struct loop_entry *entry) {
+    run_step(entry);
+    loop_unqueue(loop, LOOP_CALLS, &taken.entry);
+    loop_queue(loop, LOOP_CALLS, &late.entry);
+    loop_unqueue(loop, LOOP_CALLS, &late.entry);
+    loop_queue(loop, LOOP_CALLS, &kept.entry);
+}
+
+START_TEST(entries_are_taken_back_while_their_stage_runs) {
+    struct step first = make_step('f', LOOP_CALLS, NULL);
+    first.entry.run = take_back;
+    taken = make_step('t', LOOP_CALLS, NULL);
+    late = make_step('l', LOOP_CALLS, NULL);
+    kept = make_step('k', LOOP_CALLS, NULL);
+    loop_queue(loop, LOOP_CALLS, &first.entry);
+    loop_queue(loop, LOOP_CALLS, &taken.entry);
+    loop_turn(loop, 0);
+    ck_assert_str_eq(seen, "f");
+    loop_turn(loop, 0);
+    ck_assert_str_eq(seen, "fk");
+    loop_queue(loop, LOOP_CALLS, &late.entry);
+    loop_turn(loop, 0);
+    ck_assert_str_eq(seen, "fkl");
+}
+END_TEST
+
 struct alarm_clock {
     struct timer timer;
     char name;
@@ -256,6 +285,7 @@ int main(void) {
     tcase_add_test(cases, an_earlier_stage_queued_by_a_later_one_runs_in_the_same_turn);
     tcase_add_test(cases, a_call_that_asks_for_itself_runs_once_a_turn);
     tcase_add_test(cases, an_entry_queued_twice_runs_once_and_can_be_taken_back);
+    tcase_add_test(cases, entries_are_taken_back_while_their_stage_runs);
     tcase_add_test(cases, timers_run_in_order_of_time_and_not_before);
     tcase_add_test(cases, a_turn_waits_no_longer_than_the_first_timer);
     tcase_add_test(cases, a_letter_to_the_own_loop_comes_later);

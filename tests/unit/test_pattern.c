@@ -88,12 +88,13 @@ START_TEST(a_broken_pattern_names_its_place) {
 }
 END_TEST
 
-START_TEST(an_open_quote_is_refused) {
-    struct error error = {""};
-    long offset;
-    struct pattern *pattern = pattern_create("ws/\\Qab", &error, &offset);
-    ck_assert_ptr_null(pattern);
-    ck_assert_str_ne(error.text, "");
+START_TEST(nothing_in_a_pattern_gets_out_of_its_anchors) {
+    ck_assert(matches("ws/\\Qa.b", "/ws/a.b"));
+    ck_assert(!matches("ws/\\Qa.b", "/ws/a.bc"));
+    ck_assert(!matches("ws/a(*ACCEPT)b", "/ws/ax"));
+    ck_assert(!matches("(?x) ws/a # comment", "/ws/ab"));
+    ck_assert(matches("(?x) ws/a # comment", "/ws/a"));
+    ck_assert(!matches("(*COMMIT)a", "/xa"));
 }
 END_TEST
 
@@ -164,7 +165,7 @@ int main(void) {
     tcase_add_test(cases, words_are_unicode);
     tcase_add_test(cases, captures_are_named_and_counted);
     tcase_add_loop_test(cases, a_broken_pattern_names_its_place, 0, 7);
-    tcase_add_test(cases, an_open_quote_is_refused);
+    tcase_add_test(cases, nothing_in_a_pattern_gets_out_of_its_anchors);
     tcase_add_test(cases, too_many_captures_are_refused);
     tcase_add_test(cases, a_runaway_pattern_is_exhausted_not_endless);
     tcase_add_test(cases, a_path_that_is_not_utf8_is_told_apart);
