@@ -90,6 +90,8 @@ static int host_group_join(sluice_conn *conn, const char *group, const char *inf
     int state = connection_state(conn);
     if (state != SLUICE_OK)
         return state;
+    if ((flags & SLUICE_EVENTS) != 0 && instance_consumer(connection_route(conn))->event == NULL)
+        return SLUICE_INVALID;
     unsigned most = instance_conf(connection_route(conn))->groups_max;
     return group_code(group_join(groups_of(connection_loop(conn)), connection_member(conn),
                                  space_of(conn), group, info,
@@ -119,6 +121,8 @@ static int host_group_send(sluice_conn *conn, const char *group, sluice_message 
     struct frame *frame;
     struct promise *promise = NULL;
     struct group_tally tally;
+    if (options != NULL && options->size < sizeof(*options))
+        return SLUICE_INVALID; /* no version of it is smaller */
     int result = connection_frame(message, &frame);
     if (result != SLUICE_OK)
         return result;

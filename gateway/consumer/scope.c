@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "websocket/utf8.h"
+
 static char *pool_string(h2o_req_t *req, const char *base, size_t size) {
     return h2o_strdup(&req->pool, base, size).base;
 }
@@ -206,14 +208,7 @@ static const char *offered(h2o_req_t *req) {
     return list;
 }
 
-const char *scope_get(const struct scope *scope, int what, const char *name) {
-    h2o_req_t *req = scope->req;
-    if (what == SLUICE_PEER)
-        return scope->peer;
-    if (what == SLUICE_SUBPROTOCOL)
-        return scope->subprotocol;
-    if (req == NULL)
-        return NULL;
+static const char *request_text(h2o_req_t *req, int what, const char *name) {
     switch (what) {
     case SLUICE_PATH:
         return iovec_string(req, req->path_normalized);
@@ -236,6 +231,16 @@ const char *scope_get(const struct scope *scope, int what, const char *name) {
     default:
         return NULL;
     }
+}
+
+/* A consumer is promised UTF-8; what a client sent that is none counts as absent. */
+const char *scope_get(const struct scope *scope, int what, const char *name) {
+    if (what == SLUICE_PEER)
+        return scope->peer;
+    if (what == SLUICE_SUBPROTOCOL)
+        return scope->subprotocol;
+    const char *text = scope->req == NULL ? NULL : request_text(scope->req, what, name);
+    return text != NULL && utf8_valid(text, strlen(text)) ? text : NULL;
 }
 
 bool scope_choose_subprotocol(struct scope *scope, const char *name) {

@@ -237,6 +237,14 @@ static bool is_upgrade(h2o_req_t *req) {
            h2o_contains_token(req->upgrade.base, req->upgrade.len, H2O_STRLIT("websocket"), ',');
 }
 
+/* A page can't send two Origins: whoever does hides one. */
+static bool has_allowed_origin(h2o_req_t *req, const struct origins *origins) {
+    if (h2o_find_header_by_str(&req->headers, H2O_STRLIT("origin"), -1) == -1)
+        return true;
+    h2o_iovec_t origin = only_header(req, "origin");
+    return origin.base != NULL && origin_allowed(origins, origin, req->input.authority);
+}
+
 /* What refuses the handshake, or 0. */
 static int check_handshake(h2o_req_t *req, const struct origins *origins) {
     if (!h2o_memis(req->method.base, req->method.len, H2O_STRLIT("GET"))) {
@@ -253,11 +261,7 @@ static int check_handshake(h2o_req_t *req, const struct origins *origins) {
     h2o_iovec_t key = only_header(req, "sec-websocket-key");
     if (key.base == NULL || !handshake_key_valid(key))
         return 400;
-    ssize_t origin = h2o_find_header_by_str(&req->headers, H2O_STRLIT("origin"), -1);
-    if (origin != -1 &&
-        !origin_allowed(origins, req->headers.entries[origin].value, req->input.authority))
-        return 403;
-    return 0;
+    return has_allowed_origin(req, origins) ? 0 : 403;
 }
 
 void handshake_begin(sluice_route *consumer, const struct origins *origins, h2o_req_t *req,

@@ -92,6 +92,7 @@ describe('handshake', () => {
     ['the right host on another port', '/echo/', { Origin: 'http://localhost:1' }, 403],
     ['an origin that is not named', '/named/', { Origin: 'https://example.com' }, 403],
     ['the origin null', '/echo/', { Origin: 'null' }, 403],
+    ['a second origin', '/echo/', { Origin: 'http://localhost', ORIGIN: 'https://elsewhere.example' }, 403],
     ['an unknown path', '/nowhere/', {}, 404],
     ['a path that matches only in part', '/echo/more', {}, 404],
   ];
@@ -160,6 +161,15 @@ describe('handshake', () => {
     assert.equal((await client.frame()).payload.toString(), 'first');
     assert.equal((await client.frame()).payload.toString(), 'second');
     client.destroy();
+  });
+});
+
+describe('events', () => {
+  test('are not joined for by a consumer without the hook', async () => {
+    const client = await connect(server.wsUrl('/probe/events/'));
+    client.send('join-events');
+    assert.equal(await client.next(), 'result -4');
+    await client.close();
   });
 });
 

@@ -220,6 +220,8 @@ static int table_group_join(sluice_conn *conn, const char *group, const char *in
                             unsigned flags) {
     enter(conn, "sluice_group_join");
     int result = talking(conn);
+    if (result == SLUICE_OK && (flags & SLUICE_EVENTS) && !conn->host->consumer.event)
+        return SLUICE_INVALID;
     return result == SLUICE_OK ? fake_group_join(conn, group, info, flags) : result;
 }
 

@@ -68,6 +68,8 @@ END_TEST
 static const struct {
     const char *target, *name, *value;
 } queries[] = {{"/p?a=1&b=2", "a", "1"},
+               {"/p?a=%ff", "a", NULL}, /* no UTF-8 */
+               {"/p?a=%e6%88%bf", "a", "\u623f"},
                {"/p?a=1&b=2", "b", "2"},
                {"/p?a=1&b=2", "c", NULL},
                {"/p?a=1&b=2", NULL, "a=1&b=2"},

@@ -165,7 +165,7 @@ typedef struct sluice_consumer {
     const char *name;
     const char *version;
 
-    /* Zeroed, 16-aligned bytes for each connection: sluice_data. */
+    /* Zeroed, 16-aligned bytes for each connection, up to 1 MiB: sluice_data. */
     uint32_t data_size SLUICE_UNSET;
 
     /* Read options and prepare; also under -t, so no threads and no network. 0, or -1 after
@@ -269,7 +269,7 @@ static inline sluice_message sluice_text(const char *text, size_t size) {
 
 /* Accepts the handshake; the 101 leaves at the end of the turn, and sends and joins may follow at
    once. subprotocol: one of those offered (RFC 6455 section 4.2.2), or NULL for none. _STATE after
-   an answer or in http, _INVALID when it was not offered, _FULL when the server takes no more. */
+   an answer or in http, _INVALID when it was not offered. */
 static inline int sluice_accept(sluice_conn *conn, const char *subprotocol) {
     return sluice_host_table->accept(conn, subprotocol);
 }
@@ -301,7 +301,7 @@ static inline const char *sluice_param(sluice_conn *conn, const char *name) {
 
 /* What is known of the client, or NULL: see SLUICE_PATH and the others. Unless its line says that
    it lives on, a value is there until accept, deny or respond, and its memory until the hook
-   returns. */
+   returns. What the client sent that is not UTF-8 counts as absent: sluice_body has bytes. */
 static inline const char *sluice_scope(sluice_conn *conn, int what, const char *name) {
     return sluice_host_table->scope(conn, what, name);
 }
@@ -351,7 +351,7 @@ static inline void *sluice_route_data(sluice_route *route) {
 /* Joins a group of the route's namespace. group: 1 to 200 bytes of UTF-8 without control
    characters; info: up to 256 bytes that members are shown, NULL for none. Left by itself at the
    end. Joining again changes info and flags. _STATE before accept, _FULL over the route's groups a
-   connection, _INVALID for a bad name or info. */
+   connection, _INVALID for a bad name or info, or for SLUICE_EVENTS without the event hook. */
 static inline int sluice_group_join(sluice_conn *conn, const char *group, const char *info,
                                     unsigned flags) {
     return sluice_host_table->group_join(conn, group, info, flags);
@@ -397,8 +397,8 @@ static inline int sluice_offload(sluice_conn *conn, sluice_work_fn work, sluice_
     return sluice_host_table->offload(conn, work, done, arg);
 }
 
-/* [any] Runs fn on the connection's thread; with NULL when it has ended. _INVALID for an id that
- * never was. */
+/* [any] Runs fn on the connection's thread; with NULL when it has ended. _INVALID for 0 and for
+   what can't be an id. */
 static inline int sluice_post(sluice_id id, sluice_done_fn fn, void *arg) {
     return sluice_host_table->post(id, fn, arg);
 }

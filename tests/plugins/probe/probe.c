@@ -58,7 +58,15 @@ static void reply_thread(sluice_conn *conn) {
     reply(conn, text);
 }
 
-/* "close CODE REASON", "stop", "flood COUNT", "param NAME", "thread"; anything else comes back. */
+static void join_events(sluice_conn *conn) {
+    char text[32];
+    snprintf(text, sizeof(text), "result %d",
+             sluice_group_join(conn, "events", NULL, SLUICE_EVENTS));
+    reply(conn, text);
+}
+
+/* "close CODE REASON", "stop", "flood COUNT", "param NAME", "thread", "join-events"; anything else
+   comes back. */
 static void on_receive(sluice_conn *conn, sluice_message message) {
     char text[300];
     size_t size = message.size < sizeof(text) ? message.size : sizeof(text) - 1;
@@ -72,6 +80,8 @@ static void on_receive(sluice_conn *conn, sluice_message message) {
         sluice_stop(conn);
     } else if (strncmp(text, "flood ", 6) == 0) {
         flood(conn, atol(text + 6));
+    } else if (strcmp(text, "join-events") == 0) {
+        join_events(conn);
     } else if (strcmp(text, "thread") == 0) {
         reply_thread(conn);
     } else if (strncmp(text, "param ", 6) == 0) {
