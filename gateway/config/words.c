@@ -221,7 +221,18 @@ static unsigned usable_processors(void) {
     return CPU_COUNT(&set) < THREADS_MAX ? (unsigned)CPU_COUNT(&set) : THREADS_MAX;
 }
 
+/* Types that came after libh2o's table; browsers refuse a module or WebAssembly of another. */
+static void add_types(h2o_mimemap_t *types) {
+    static const char *const added[][2] = {{"mjs", "application/javascript"},
+                                           {"wasm", "application/wasm"},
+                                           {"avif", "image/avif"},
+                                           {"webmanifest", "application/manifest+json"}};
+    for (size_t i = 0; i < sizeof(added) / sizeof(added[0]); i++)
+        h2o_mimemap_define_mimetype(types, added[i][0], added[i][1], NULL);
+}
+
 void words_set_defaults(struct config *config) {
+    add_types(config->h2o.mimemap);
     config->num_threads = usable_processors();
     config->max_connections = 1024;
     config->offload_threads = (unsigned)offload_fields[OFFLOAD_THREADS].otherwise;
