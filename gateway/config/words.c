@@ -240,4 +240,6 @@ void words_set_defaults(struct config *config) {
     config->drain_ms = 10000;
     config->h2o.server_name = h2o_iovec_init("sluice", 6);
     config->h2o.max_request_entity_size = 1 << 20;
+    /* One time for head and body together: libh2o's ten seconds cut off slow uploads. */
+    config->h2o.http1.req_timeout = 30000;
 }

@@ -301,6 +301,7 @@ START_TEST(defaults_hold_when_the_file_is_silent) {
     ck_assert_uint_eq(config->offload_queue, 1000);
     ck_assert_uint_eq(config->drain_ms, 10000);
     ck_assert_uint_eq(config->h2o.max_request_entity_size, 1 << 20);
+    ck_assert_uint_eq(config->h2o.http1.req_timeout, 30000);
     ck_assert_ptr_null(config->user);
     ck_assert_uint_eq(config->listener_count, 1);
     ck_assert_str_eq(config->listeners[0].conf.port, "8080");
