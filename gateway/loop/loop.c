@@ -1,7 +1,9 @@
 #include "loop/loop.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -56,7 +58,9 @@ struct loop {
     struct loop_entry own_entry;
     pthread_mutex_t lock;
     struct chain inbox;   /* under lock */
+    atomic_bool has_mail; /* the inbox is not empty; set and cleared under lock */
     struct chain arrived; /* taken from the inbox, not read yet */
+    unsigned portion;     /* letters that may still be read this turn */
     int wake_fd;
     h2o_socket_t *wake;
 };
@@ -168,6 +172,7 @@ static void append(struct chain *chain, struct chain more) {
 static bool put_in(struct loop *to, struct chain letters) {
     bool was_empty = to->inbox.first == NULL;
     append(&to->inbox, letters);
+    atomic_store_explicit(&to->has_mail, true, memory_order_release);
     return was_empty;
 }
 
@@ -197,26 +202,45 @@ static void deliver_own(struct loop_entry *entry) {
 }
 
 static void take_inbox(struct loop *loop) {
-    eventfd_t count;
-    eventfd_read(loop->wake_fd, &count);
     pthread_mutex_lock(&loop->lock);
     loop->arrived = loop->inbox;
     loop->inbox = (struct chain){NULL, NULL};
+    atomic_store_explicit(&loop->has_mail, false, memory_order_relaxed);
     pthread_mutex_unlock(&loop->lock);
+}
+
+/* At most so many letters; false when more are left, for which the loop is woken again. */
+static bool read_letters(struct loop *loop, unsigned *most) {
+    for (;;) {
+        if (loop->arrived.first == NULL) {
+            if (!atomic_load_explicit(&loop->has_mail, memory_order_acquire))
+                return true;
+            take_inbox(loop);
+        }
+        if (*most == 0) {
+            wake(loop);
+            return false;
+        }
+        --*most;
+        struct mail *letter = loop->arrived.first;
+        loop->arrived.first = letter->next;
+        letter->deliver(letter, loop);
+    }
+}
+
+bool loop_catch_up(struct loop *loop) { return read_letters(loop, &loop->portion); }
+
+void loop_catch_up_all(struct loop *loop) {
+    unsigned most = UINT_MAX;
+    read_letters(loop, &most);
 }
 
 static void on_wake(h2o_socket_t *socket, const char *error) {
     struct loop *loop = socket->data;
-    struct mail *letter;
+    eventfd_t count;
     (void)error;
-    if (loop->arrived.first == NULL)
-        take_inbox(loop);
-    for (int i = 0; i < LETTERS_A_TURN && (letter = loop->arrived.first) != NULL; i++) {
-        loop->arrived.first = letter->next;
-        letter->deliver(letter, loop);
-    }
-    if (loop->arrived.first != NULL)
-        wake(loop);
+    eventfd_read(loop->wake_fd, &count);
+    loop_catch_up(loop);
 }
 
 /* Whoever reads one of these letters may at once cause another to a second reader, which must find
@@ -322,6 +346,7 @@ static int wait_ms(struct loop *loop, int most_ms) {
 
 void loop_turn(struct loop *loop, int most_ms) {
     assert(current == loop);
+    loop->portion = LETTERS_A_TURN;
     loop->now_is_fresh = false;
     int wait = wait_ms(loop, most_ms);
     h2o_timeout_unlink(&loop->due);

@@ -85,6 +85,16 @@ void loop_unqueue(struct loop *loop, enum loop_stage stage, struct loop_entry *e
    own loop arrives in the CALLS stage. [any thread] */
 void loop_mail(struct loop *to, struct mail *mail);
 
+/* Reads the letters that have come, as far as this turn's portion goes; false when some are left. A
+   transport calls it before it reads a socket, and leaves the socket for the next turn when it is
+   false: publishers wait while mail is behind. Loop's thread, from a socket's callback. */
+bool loop_catch_up(struct loop *loop);
+
+/* Reads all of them. Called between reading a socket and acting on what was read: who wrote it may
+   have seen bytes that left behind these letters, and is to be ordered behind them. The same
+   caller. */
+void loop_catch_up_all(struct loop *loop);
+
 /* Runs the timer once, ms milliseconds from now (at least 1); set again, it moves. Loop's thread.
  */
 void loop_timer_set(struct loop *loop, struct timer *timer, uint64_t ms);

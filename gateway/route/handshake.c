@@ -266,6 +266,7 @@ static int check_handshake(h2o_req_t *req, const struct origins *origins) {
 
 void handshake_begin(sluice_route *consumer, const struct origins *origins, h2o_req_t *req,
                      const struct captures *captures) {
+    loop_catch_up_all(loop_current()); /* the client may know what these letters are about */
     if (is_upgrade(req)) {
         int refusal = check_handshake(req, origins);
         if (refusal == 0)

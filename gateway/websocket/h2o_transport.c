@@ -71,14 +71,18 @@ static void on_gone(struct h2o_transport *transport) {
     session_lost(transport->session);
 }
 
-/* A plain socket has input. Level-triggered: what is left for the next turn announces itself. */
+/* A plain socket has input. Level-triggered: what is left for the next turn announces itself. Mail
+   goes first: see loop_catch_up. */
 static void on_readable(h2o_socket_t *socket, const char *error) {
     struct h2o_transport *transport = socket->data;
     ssize_t size = 0;
+    if (!loop_catch_up(transport->loop))
+        return;
     if (error == NULL)
         size = recv(h2o_socket_get_fd(socket), place_rest(transport), INPUT_MAX, MSG_DONTWAIT);
     if (size == -1 && (errno == EAGAIN || errno == EINTR))
         return;
+    loop_catch_up_all(transport->loop);
     if (size <= 0)
         on_gone(transport);
     else
@@ -93,19 +97,27 @@ static void drain(struct h2o_transport *transport) {
         return;
     memcpy(place_rest(transport), socket->input->bytes, size);
     h2o_buffer_consume(&socket->input, size);
+    loop_catch_up_all(transport->loop);
     hand_over(transport, size);
+}
+
+static void read_next_turn(struct h2o_transport *transport) {
+    h2o_socket_read_stop(transport->socket);
+    loop_queue(transport->loop, LOOP_CALLS, &transport->resume);
 }
 
 /* A TLS socket has decrypted input, or none, when no record was whole. */
 static void on_decrypted(h2o_socket_t *socket, const char *error) {
     struct h2o_transport *transport = socket->data;
-    drain(transport);
-    if (error != NULL) {
-        on_gone(transport);
-    } else if (socket->input->size > 0 && transport->reading) {
-        h2o_socket_read_stop(socket);
-        loop_queue(transport->loop, LOOP_CALLS, &transport->resume);
+    if (error == NULL && !loop_catch_up(transport->loop)) {
+        read_next_turn(transport);
+        return;
     }
+    drain(transport);
+    if (error != NULL)
+        on_gone(transport);
+    else if (socket->input->size > 0 && transport->reading)
+        read_next_turn(transport);
 }
 
 /* What h2o has buffered comes first, never inside the session's call. */
@@ -119,6 +131,10 @@ static void start_reading(struct h2o_transport *transport) {
 
 static void on_resume(struct loop_entry *entry) {
     struct h2o_transport *transport = H2O_STRUCT_FROM_MEMBER(struct h2o_transport, resume, entry);
+    if (!loop_catch_up(transport->loop)) {
+        loop_queue(transport->loop, LOOP_CALLS, &transport->resume);
+        return;
+    }
     drain(transport);
     if (transport->reading)
         start_reading(transport);

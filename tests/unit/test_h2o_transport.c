@@ -569,6 +569,56 @@ START_TEST(a_broken_peer_that_still_sends_can_read_why) {
 }
 END_TEST
 
+/* --- mail goes first --- */
+
+#define LETTERS 200 /* more than a turn's portion */
+
+static struct mail letters[LETTERS];
+static unsigned letters_read, messages_at_last_letter;
+
+static void read_letter(struct mail *mail, struct loop *to) {
+    (void)mail;
+    (void)to;
+    letters_read++;
+    messages_at_last_letter = messages;
+}
+
+/* As from another thread: they are in the inbox at once. */
+static void post_letters(unsigned count) {
+    loop_enter(NULL);
+    for (unsigned at = 0; at < count; at++) {
+        letters[at] = (struct mail){NULL, read_letter};
+        loop_mail(loop, &letters[at]);
+    }
+    loop_enter(loop);
+}
+
+/* The last socket that became ready is the first that h2o calls back, so that the input would come
+   before the letter. */
+START_TEST(letters_that_were_there_first_are_read_before_input) {
+    open_plainly(IS_TLS);
+    turn();
+    post_letters(1);
+    send_text("caused by the letter");
+    WAIT_FOR(messages == 1);
+    ck_assert_uint_eq(letters_read, 1);
+    ck_assert_uint_eq(messages_at_last_letter, 0);
+}
+END_TEST
+
+START_TEST(input_waits_for_more_letters_than_a_turn_reads) {
+    open_plainly(IS_TLS);
+    turn();
+    post_letters(LETTERS);
+    send_text("caused by the last");
+    turn();
+    ck_assert_uint_lt(letters_read, LETTERS);
+    WAIT_FOR(messages == 1);
+    ck_assert_uint_eq(letters_read, LETTERS);
+    ck_assert_uint_eq(messages_at_last_letter, 0);
+}
+END_TEST
+
 /* --- */
 
 static void add(TCase *tests, const TTest *test) { tcase_add_loop_test(tests, test, 0, 2); }
@@ -595,6 +645,8 @@ int main(void) {
     add(tests, the_server_hangs_up_first_when_both_have_closed);
     add(tests, our_close_is_answered_and_the_connection_ends);
     add(tests, a_broken_peer_that_still_sends_can_read_why);
+    add(tests, letters_that_were_there_first_are_read_before_input);
+    add(tests, input_waits_for_more_letters_than_a_turn_reads);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

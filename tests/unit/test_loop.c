@@ -233,6 +233,24 @@ START_TEST(a_flood_of_letters_is_read_in_portions_with_writes_between) {
 }
 END_TEST
 
+START_TEST(catching_up_reads_this_turns_portion_or_all) {
+    static struct letter letters[30];
+    loop_enter(NULL);
+    for (int i = 0; i < 30; i++) {
+        letters[i] = (struct letter){{NULL, read_letter}, 'l'};
+        loop_mail(loop, &letters[i].mail);
+    }
+    loop_enter(loop);
+    ck_assert(!loop_catch_up(loop)); /* no turn has begun: there is no portion yet */
+    ck_assert_str_eq(seen, "");
+    loop_catch_up_all(loop);
+    ck_assert_uint_eq(strlen(seen), 30);
+    ck_assert(loop_catch_up(loop));
+    loop_turn(loop, 0);
+    ck_assert_uint_eq(strlen(seen), 30);
+}
+END_TEST
+
 #define SENDERS 4
 #define EACH 2000
 
@@ -291,6 +309,7 @@ int main(void) {
     tcase_add_test(cases, a_letter_to_the_own_loop_comes_later);
     tcase_add_test(cases, letters_leave_before_bytes_and_arrive_in_order);
     tcase_add_test(cases, letters_from_other_threads_arrive_once_and_in_order);
+    tcase_add_test(cases, catching_up_reads_this_turns_portion_or_all);
     tcase_add_test(cases, a_flood_of_letters_is_read_in_portions_with_writes_between);
     Suite *suite = suite_create("loop");
     suite_add_tcase(suite, cases);
