@@ -1,31 +1,51 @@
 /*
- * A group chat in plain text: what one says, all in the group hear, with the speaker's nick in
- * front. The group is the route's capture `group`, the nick comes from ?nick=.
+ * A group chat: what one says, all in the group hear. The group is the route's capture `group`, the
+ * nick comes from ?nick=. All that is said goes to the group as chat.v1, one encoded frame for
+ * everybody who speaks that; members without a subprotocol join with SLUICE_EVENTS and are sent
+ * "nick: text".
  */
 #include <sluice/consumer.h>
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "flood.h"
+#include "nick.h"
+#include "person.h"
+#include "protocol.h"
 #include "text.h"
 
-#define NICK_MAX 40 /* characters */
 #define GROUP_BYTES_MAX 200
-#define CHARACTER_BYTES_MAX 4
+#define TEXT_BYTES_DEFAULT 4000
+#define TEXT_BYTES_LEAST 16
+#define TEXT_BYTES_MOST (1 << 20)
+#define RATE_DEFAULT 20
+#define RATE_MOST 100000
+#define NICK_LEAST 8
+#define TYPING_MS 1000
 
-struct chat {
-    const char *greeting;
-};
-
-struct person {
-    char nick[NICK_MAX * CHARACTER_BYTES_MAX + 1]; /* "" for none */
-};
+static const struct refusal binary = {"binary", "", "this chat takes text only"};
+static const struct refusal long_text = {"too-long", "text", "the text is longer than limits.text"};
+static const struct refusal empty_text = {"empty", "text", "there is nothing to say in this text"};
+static const struct refusal long_nick = {"too-long", "nick", "the nick is longer than limits.nick"};
+static const struct refusal empty_nick = {"empty", "nick", "this nick shows nothing"};
+static const struct refusal taken_nick = {"taken", "nick", "somebody else has this nick"};
+static const struct refusal flood = {"flood", "", "too many messages; this one was not sent"};
+static const struct refusal busy = {"busy", "", "the server is busy; this was not sent"};
 
 static int on_open(sluice_route *route, void **data) {
     struct chat *chat = calloc(1, sizeof(*chat));
-    if (!chat)
+    if (!chat || !digest_ready()) {
+        free(chat);
         return -1;
+    }
     chat->greeting = sluice_option_text(route, "greeting", "");
+    chat->text_bytes_max = (size_t)sluice_option_number(
+        route, "text", SLUICE_BYTES, TEXT_BYTES_LEAST, TEXT_BYTES_MOST, TEXT_BYTES_DEFAULT);
+    chat->rate =
+        (unsigned)sluice_option_number(route, "rate", SLUICE_COUNT, 1, RATE_MOST, RATE_DEFAULT);
+    chat->nick_max = (size_t)sluice_option_number(route, "nick-max", SLUICE_COUNT, NICK_LEAST,
+                                                  NICK_MAX, NICK_MAX);
     *data = chat;
     return 0;
 }
@@ -56,62 +76,262 @@ static const char *find_group(sluice_conn *conn) {
     return group;
 }
 
-static void read_nick(sluice_conn *conn, struct person *person) {
-    const char *asked = sluice_scope(conn, SLUICE_QUERY, "nick");
-    char *clean = asked ? malloc(strlen(asked) + 1) : NULL;
+/* --- sending; each takes the text --- */
+
+static void tell(sluice_conn *conn, char *text) {
+    if (text)
+        sluice_send(conn, sluice_text(text, strlen(text)));
+    free(text);
+}
+
+static void refuse(sluice_conn *conn, const struct refusal *refusal) {
+    tell(conn, protocol_error(refusal, -1));
+}
+
+static int publish(sluice_conn *conn, char *text, sluice_id except) {
+    if (!text)
+        return SLUICE_FULL;
+    sluice_send_options options = {.size = sizeof(options), .except = except};
+    int result = sluice_group_send_with(conn, sluice_param(conn, "group"),
+                                        sluice_text(text, strlen(text)), &options);
+    free(text);
+    return result;
+}
+
+/* --- what people ask for --- */
+
+static void on_renamed(sluice_conn *conn, bool taken, size_t windows);
+
+static void say(sluice_conn *conn, const char *text, size_t size) {
+    const struct person *person = sluice_data(conn);
+    char *clean = malloc(size + 1);
+    size_t written = clean ? text_clean(text, size, clean) : 0;
     if (!clean)
-        return;
-    text_clean_name(asked, NICK_MAX, clean);
-    memcpy(person->nick, clean, strlen(clean) + 1);
+        sluice_close(conn, 1011, "out of memory");
+    else if (person->json && written == 0)
+        refuse(conn, &empty_text);
+    else if (publish(conn, protocol_said(person, clean, written), 0) == SLUICE_FULL) {
+        if (person->json)
+            refuse(conn, &busy);
+        else
+            sluice_close(conn, 1013, "the server is busy");
+    }
     free(clean);
 }
 
-static void on_connect(sluice_conn *conn) {
-    const struct chat *chat = sluice_route_data(sluice_conn_route(conn));
+static void rename_person(sluice_conn *conn, const char *nick) {
     struct person *person = sluice_data(conn);
-    const char *group = find_group(conn);
-    if (!group)
+    size_t size = strlen(nick);
+    char *clean = malloc(size + 1), bare[NICK_BYTES + 1];
+    if (!clean)
         return;
-    read_nick(conn, person);
-    if (sluice_accept(conn, NULL) != SLUICE_OK) {
-        deny(conn, 503, "the server is full\n");
-        return;
+    text_clean_name(nick, size, clean);
+    if (text_characters(clean) > person_chat(conn)->nick_max) {
+        refuse(conn, &long_nick);
+    } else if (text_bare_name(clean, bare) == 0) {
+        refuse(conn, &empty_nick);
+    } else {
+        person->numbers = false;
+        if (nick_ask(conn, clean, on_renamed) != SLUICE_OK) {
+            person->wanted[0] = '\0';
+            refuse(conn, &busy);
+        }
     }
-    if (chat->greeting[0])
-        sluice_send(conn, sluice_text(chat->greeting, strlen(chat->greeting)));
-    if (sluice_group_join(conn, group, person->nick, 0) != SLUICE_OK)
-        sluice_close(conn, 1008, "this group cannot be joined");
+    free(clean);
 }
 
-/* Says to the group "nick: text", or the text alone. */
-static void say(sluice_conn *conn, const char *nick, sluice_message message) {
-    size_t nick_size = strlen(nick), size = 0;
-    char *line = malloc(nick_size + 2 + message.size);
-    if (!line) {
-        sluice_close(conn, 1011, "out of memory");
-        return;
-    }
-    if (nick_size > 0) {
-        memcpy(line, nick, nick_size);
-        memcpy(line + nick_size, ": ", 2);
-        size = nick_size + 2;
-    }
-    size += text_clean(message.data, message.size, line + size);
-    if (sluice_group_send(conn, sluice_param(conn, "group"), sluice_text(line, size)) ==
-        SLUICE_TOO_BIG)
-        sluice_close(conn, 1009, "this message is too big");
-    free(line);
+static void on_who(sluice_conn *conn, void *arg, const sluice_member *members, size_t count,
+                   size_t total) {
+    (void)arg;
+    if (conn)
+        tell(conn, protocol_who(members, count, total));
 }
 
-static void on_receive(sluice_conn *conn, sluice_message message) {
-    const struct person *person = sluice_data(conn);
+static void show_typing(sluice_conn *conn) {
+    struct person *person = sluice_data(conn);
+    uint64_t now = flood_clock_ms();
+    if (person->typed_ms != 0 && now - person->typed_ms < TYPING_MS)
+        return;
+    person->typed_ms = now;
+    publish(conn, protocol_typing(person), sluice_conn_id(conn));
+}
+
+static void answer(sluice_conn *conn, const struct request *request) {
+    switch (request->type) {
+    case REQUEST_SAY:
+        if (strlen(request->text) > person_chat(conn)->text_bytes_max)
+            refuse(conn, &long_text);
+        else
+            say(conn, request->text, strlen(request->text));
+        return;
+    case REQUEST_NICK:
+        rename_person(conn, request->text);
+        return;
+    case REQUEST_TYPING:
+        show_typing(conn);
+        return;
+    case REQUEST_WHO:
+        if (sluice_group_members(conn, sluice_param(conn, "group"), 10000, on_who, NULL) !=
+            SLUICE_OK)
+            refuse(conn, &busy);
+        return;
+    case REQUEST_CLOSE:
+        sluice_close(conn, 1000, "as you asked");
+        return;
+    }
+}
+
+/* --- the two forms of what comes --- */
+
+/* A byte takes up to six in JSON; the rest is room for the other members. */
+static size_t json_bytes_max(const struct chat *chat) { return 6 * chat->text_bytes_max + 1024; }
+
+static void receive_json(sluice_conn *conn, sluice_message message) {
+    const struct chat *chat = person_chat(conn);
+    struct request request;
+    const struct refusal *refusal = NULL;
+    if (message.kind != SLUICE_TEXT)
+        refusal = &binary;
+    else if (message.size > json_bytes_max(chat))
+        refusal = &long_text;
+    long long retry_ms = flood_count(conn, chat->rate);
+    if (retry_ms >= 0) {
+        tell(conn, protocol_error(&flood, retry_ms));
+        return;
+    }
+    if (!refusal)
+        refusal = protocol_read(message.data, message.size, &request);
+    if (refusal) {
+        refuse(conn, refusal);
+        return;
+    }
+    answer(conn, &request);
+    json_decref(request.root);
+}
+
+static void receive_plain(sluice_conn *conn, sluice_message message) {
+    static const char slow[] = "(too many messages: your last one was not sent)";
+    const struct chat *chat = person_chat(conn);
     if (message.kind != SLUICE_TEXT)
         sluice_close(conn, 1008, "this chat takes text only");
     else if (message.size == 5 && memcmp(message.data, "close", 5) == 0)
         sluice_close(conn, 1000, "as you asked");
+    else if (message.size > chat->text_bytes_max)
+        sluice_close(conn, 1009, "this message is too big");
+    else if (flood_count(conn, chat->rate) >= 0)
+        sluice_send(conn, sluice_text(slow, strlen(slow)));
     else
-        say(conn, person->nick, message);
+        say(conn, message.data, message.size);
 }
 
-SLUICE_CONSUMER("group_chat", "0.1", .data_size = sizeof(struct person), .open = on_open,
-                .shut = on_shut, .connect = on_connect, .receive = on_receive)
+static void on_receive(sluice_conn *conn, sluice_message message) {
+    struct person *person = sluice_data(conn);
+    if (message.size > json_bytes_max(person_chat(conn)) && !person->json)
+        sluice_close(conn, 1009, "this message is too big");
+    else if (person->wanted[0] && message.size > json_bytes_max(person_chat(conn)))
+        refuse(conn, &long_text);
+    else if (person->wanted[0] && !person_hold(person, message))
+        sluice_close(conn, 1008, "too many messages before the nick was decided");
+    else if (!person->wanted[0] && person->json)
+        receive_json(conn, message);
+    else if (!person->wanted[0])
+        receive_plain(conn, message);
+}
+
+static void on_event(sluice_conn *conn, const char *group, sluice_message message) {
+    (void)group;
+    if (message.kind == SLUICE_TEXT)
+        tell(conn, protocol_plain(message.data, message.size));
+}
+
+/* --- coming, renaming, going --- */
+
+/* What came while the nick was not decided; it may ask for another one. */
+static void receive_held(sluice_conn *conn) {
+    struct person *person = sluice_data(conn);
+    while (!person->wanted[0]) {
+        struct held *held = person_next_held(person);
+        if (!held)
+            return;
+        on_receive(conn, (sluice_message){held->data, held->size, held->kind});
+        free(held);
+    }
+}
+
+static void on_joined(sluice_conn *conn, bool taken, size_t windows) {
+    struct person *person = sluice_data(conn);
+    (void)taken;
+    memcpy(person->old, person->nick, sizeof(person->old));
+    if (person->json)
+        tell(conn, protocol_welcome(person, person_chat(conn), sluice_param(conn, "group")));
+    person->joined = publish(conn, protocol_joined(person, windows), 0) == SLUICE_OK;
+    receive_held(conn);
+}
+
+static void on_renamed(sluice_conn *conn, bool taken, size_t windows) {
+    struct person *person = sluice_data(conn);
+    (void)windows;
+    if (taken)
+        refuse(conn, &taken_nick);
+    else
+        publish(conn, protocol_renamed(person, person->old), 0);
+    memcpy(person->old, person->nick, sizeof(person->old));
+    receive_held(conn);
+}
+
+/* The nick that the query asks for, clean; "" when there is none that shows anything. */
+static void read_nick(sluice_conn *conn, char nick[NICK_BYTES + 1]) {
+    const char *asked = sluice_scope(conn, SLUICE_QUERY, "nick");
+    char *clean = asked ? malloc(strlen(asked) + 1) : NULL, bare[NICK_BYTES + 1];
+    nick[0] = '\0';
+    if (!clean)
+        return;
+    text_clean_name(asked, person_chat(conn)->nick_max, clean);
+    if (text_bare_name(clean, bare) > 0)
+        memcpy(nick, clean, strlen(clean) + 1);
+    free(clean);
+}
+
+/* Plain members may go without a nick. */
+static int enter(sluice_conn *conn, const char *nick) {
+    struct person *person = sluice_data(conn);
+    person->numbers = true;
+    if (nick[0])
+        return nick_ask(conn, nick, on_joined);
+    return person->json ? nick_ask(conn, "guest", on_joined) : person_join(conn);
+}
+
+static void on_connect(sluice_conn *conn) {
+    const struct chat *chat = person_chat(conn);
+    struct person *person = sluice_data(conn);
+    char nick[NICK_BYTES + 1];
+    if (!find_group(conn))
+        return;
+    read_nick(conn, nick);
+    person_identify(conn, person);
+    person->json = protocol_offered(sluice_scope(conn, SLUICE_OFFERED, NULL));
+    if (sluice_accept(conn, person->json ? PROTOCOL_NAME : NULL) != SLUICE_OK) {
+        deny(conn, 503, "the server is full\n");
+        return;
+    }
+    if (chat->greeting[0] && !person->json)
+        sluice_send(conn, sluice_text(chat->greeting, strlen(chat->greeting)));
+    if (enter(conn, nick) != SLUICE_OK)
+        sluice_close(conn, 1008, "this group cannot be joined");
+}
+
+static void on_disconnect(sluice_conn *conn, int code) {
+    const struct person *person = sluice_data(conn);
+    (void)code;
+    char *text = person->joined ? protocol_left(person) : NULL;
+    if (text)
+        sluice_route_send(sluice_conn_route(conn), sluice_param(conn, "group"),
+                          sluice_text(text, strlen(text)), 0);
+    free(text);
+}
+
+static void on_release(sluice_conn *conn) { person_drop_held(sluice_data(conn)); }
+
+SLUICE_CONSUMER("group_chat", "0.2", .data_size = sizeof(struct person), .open = on_open,
+                .shut = on_shut, .connect = on_connect, .receive = on_receive, .event = on_event,
+                .disconnect = on_disconnect, .release = on_release)

@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* One character: its code and its length in bytes, 0 when these bytes are no UTF-8 (RFC 3629). */
@@ -37,6 +38,21 @@ static bool changes_direction(uint32_t code) {
            (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
 }
 
+/* What shows nothing by itself, but may join or shape what stands beside it. */
+static bool is_invisible(uint32_t code) {
+    return code == 0xad || code == 0x34f || code == 0x115f || code == 0x1160 || code == 0x180e ||
+           (code >= 0x200b && code <= 0x200d) || (code >= 0x2060 && code <= 0x2064) ||
+           (code >= 0x206a && code <= 0x206f) || code == 0x3164 || code == 0xfeff ||
+           code == 0xffa0 || (code >= 0xfe00 && code <= 0xfe0f) ||
+           (code >= 0xe0000 && code <= 0xe0fff);
+}
+
+/* Unicode's other blanks (Zs). */
+static bool is_wide_blank(uint32_t code) {
+    return code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x202f ||
+           code == 0x205f || code == 0x3000;
+}
+
 size_t text_clean(const char *from, size_t size, char *to) {
     size_t written = 0;
     for (size_t at = 0; at < size;) {
@@ -58,18 +74,77 @@ size_t text_clean(const char *from, size_t size, char *to) {
 
 static bool is_blank(char byte) { return byte == ' ' || byte == '\t' || byte == '\n'; }
 
+/* Makes blanks of all kinds ' ', in place. Returns the new size. */
+static size_t level_blanks(char *text, size_t size) {
+    size_t written = 0;
+    for (size_t at = 0; at < size;) {
+        struct character character = read_character(text + at, size - at);
+        if (is_blank(text[at]) || is_wide_blank(character.code)) {
+            text[written++] = ' ';
+        } else {
+            memmove(text + written, text + at, character.size);
+            written += character.size;
+        }
+        at += character.size;
+    }
+    return written;
+}
+
+/* Bytes of the first most characters. */
+static size_t measure(const char *text, size_t size, size_t most) {
+    size_t end = 0;
+    for (; end < size && most > 0; most--)
+        end += read_character(text + end, size - end).size;
+    return end;
+}
+
+size_t text_characters(const char *text) {
+    size_t size = strlen(text), count = 0;
+    for (size_t at = 0; at < size; count++) {
+        size_t step = read_character(text + at, size - at).size;
+        at += step > 0 ? step : 1;
+    }
+    return count;
+}
+
+size_t text_bare_name(const char *name, char *to) {
+    size_t size = strlen(name), written = 0;
+    for (size_t at = 0; at < size;) {
+        struct character character = read_character(name + at, size - at);
+        if (character.size == 0)
+            break;
+        if (character.code >= 'A' && character.code <= 'Z') {
+            to[written++] = (char)(name[at] - 'A' + 'a');
+        } else if (name[at] != ' ' && !is_invisible(character.code)) {
+            memcpy(to + written, name + at, character.size);
+            written += character.size;
+        }
+        at += character.size;
+    }
+    return written;
+}
+
+static size_t trim_end(const char *text, size_t size) {
+    while (size > 0 && text[size - 1] == ' ')
+        size--;
+    return size;
+}
+
 void text_clean_name(const char *from, size_t most, char *to) {
-    size_t size = text_clean(from, strlen(from), to), begin = 0, end = 0;
-    for (size_t i = 0; i < size; i++)
-        if (is_blank(to[i]))
-            to[i] = ' ';
-    while (begin < size && is_blank(to[begin]))
+    size_t size = level_blanks(to, text_clean(from, strlen(from), to)), begin = 0;
+    while (begin < size && to[begin] == ' ')
         begin++;
     /* The cut comes before the trim at the end, so that a name never ends in a blank. */
-    for (end = begin; end < size && most > 0; most--)
-        end += read_character(to + end, size - end).size;
-    while (end > begin && is_blank(to[end - 1]))
-        end--;
-    memmove(to, to + begin, end - begin);
-    to[end - begin] = '\0';
+    size = trim_end(to + begin, measure(to + begin, size - begin, most));
+    memmove(to, to + begin, size);
+    to[size] = '\0';
+}
+
+void text_number_name(const char *name, unsigned number, size_t most, char *to) {
+    char suffix[16];
+    size_t digits = (size_t)snprintf(suffix, sizeof(suffix), " %u", number);
+    size_t size = measure(name, strlen(name), most > digits ? most - digits : 0);
+    size = trim_end(name, size);
+    memcpy(to, name, size);
+    memcpy(to + size, suffix, digits + 1);
 }

@@ -1,0 +1,50 @@
+/*
+ * chat.v1: JSON in and out. Nothing here sends; README.md has every message.
+ */
+#ifndef GROUP_CHAT_PROTOCOL_H
+#define GROUP_CHAT_PROTOCOL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "person.h"
+
+#define PROTOCOL_NAME "chat.v1"
+
+enum request_type { REQUEST_SAY, REQUEST_NICK, REQUEST_TYPING, REQUEST_WHO, REQUEST_CLOSE };
+
+/* Why a client's words were refused. Constants. */
+struct refusal {
+    const char *code, *field, *message;
+};
+
+struct request {
+    enum request_type type;
+    const char *text; /* of say and nick; lives as long as root */
+    json_t *root;     /* to be given to json_decref */
+};
+
+/* Reads a client's message. NULL, or why not; request->root is NULL then. */
+const struct refusal *protocol_read(const char *data, size_t size, struct request *request);
+
+/* Whether the subprotocol is among those offered ("a, b"; NULL for none). */
+bool protocol_offered(const char *offered);
+
+/* Each makes a text for free(). Strings are UTF-8; texts and nicks are clean. */
+char *protocol_welcome(const struct person *person, const struct chat *chat, const char *room);
+char *protocol_said(const struct person *person, const char *text, size_t size);
+char *protocol_joined(const struct person *person, size_t windows);
+char *protocol_left(const struct person *person);
+char *protocol_renamed(const struct person *person, const char *old);
+char *protocol_typing(const struct person *person);
+char *protocol_error(const struct refusal *refusal, long long retry_ms); /* below 0: none */
+
+/* Who is here: each person and nick once, with its windows; at most PROTOCOL_PEOPLE_MAX. */
+#define PROTOCOL_PEOPLE_MAX 1000
+char *protocol_who(const sluice_member *members, size_t count, size_t total);
+
+/* A said as plain members hear it, "nick: text", for free(); NULL for all other messages. */
+char *protocol_plain(const char *data, size_t size);
+
+#endif

@@ -1,0 +1,151 @@
+// The chat over real sockets and two threads: chat.v1 and plain text in one room.
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { connect } from './support/client.mjs';
+import { start } from './support/server.mjs';
+
+let server;
+before(async () => {
+  server = await start(`
+listen: {host: 127.0.0.1, port: 0}
+num-threads: 2
+plugin-dir: PLUGINS
+hosts:
+  default:
+    routes:
+      - match: /ws/(?P<group>\\w+)/
+        consumer: group_chat
+        options: {rate: 1000}
+      - match: /slow/(?P<group>\\w+)/
+        consumer: group_chat
+        options: {rate: 2}
+`);
+});
+
+/** The next message of that type; what came before it is dropped. */
+async function until(client, type) {
+  for (;;) {
+    const message = JSON.parse(await client.next());
+    if (message.type === type) return message;
+  }
+}
+
+/** A chat.v1 client that has been welcomed: its `welcome` is kept. */
+async function enter(room, query, route = 'ws') {
+  const client = await connect(server.wsUrl(`/${route}/${room}/?${query}`), 'chat.v1');
+  assert.equal(client.socket.protocol, 'chat.v1');
+  client.welcome = await until(client, 'welcome');
+  await until(client, 'joined');
+  return client;
+}
+
+/** A plain client that is a member: it has heard a word of its own. */
+async function enterPlain(room, query) {
+  const client = await connect(server.wsUrl(`/ws/${room}/?${query}`));
+  client.send('hello');
+  while (!(await client.next()).endsWith('hello'));
+  return client;
+}
+
+const tell = (client, message) => client.send(JSON.stringify(message));
+const leave = (...clients) => Promise.all(clients.map((client) => client.close()));
+
+test('all of a room hear one order, each in its form, and another room nothing', async () => {
+  const ann = await enter('order', 'nick=ann');
+  const ben = await enter('order', 'nick=ben');
+  const plain = await enterPlain('order', 'nick=pat');
+  const eve = await enter('cellar', 'nick=eve');
+  const count = 100;
+  for (let i = 0; i < count; i++) {
+    tell(ann, { type: 'say', text: `a${i}` });
+    tell(ben, { type: 'say', text: `b${i}` });
+    plain.send(`p${i}`);
+  }
+  const heard = async (client) => {
+    const lines = [];
+    while (lines.length < 3 * count) {
+      const { from, text, time } = await until(client, 'said');
+      assert.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+      if (text !== 'hello') lines.push(`${from}: ${text}`);
+    }
+    return lines;
+  };
+  const [one, two, three] = [await heard(ann), await heard(ben), await plain.take(3 * count)];
+  assert.deepEqual(two, one);
+  assert.deepEqual(three, one);
+  for (const letter of ['ann: a', 'ben: b', 'pat: p']) {
+    assert.deepEqual(one.filter((line) => line.startsWith(letter)),
+      Array.from({ length: count }, (_, i) => letter + i));
+  }
+  // What the third hears next is its own: nothing of the other room came before.
+  tell(eve, { type: 'say', text: 'only the rats' });
+  assert.equal(JSON.parse(await eve.next()).text, 'only the rats');
+  await leave(ann, ben, plain, eve);
+});
+
+test('who is here, who types and who leaves', async () => {
+  const ann = await enter('who', 'nick=ann');
+  const windows = [await enter('who', 'nick=ben&person=0123456789abcdef'),
+    await enter('who', 'nick=ben&person=0123456789abcdef')];
+  tell(ann, { type: 'who' });
+  const { people, connections } = await until(ann, 'who');
+  assert.deepEqual(people.map(({ nick, windows: count }) => [nick, count]), [['ann', 1], ['ben', 2]]);
+  assert.equal(connections, 3);
+  tell(windows[0], { type: 'typing' });
+  assert.equal((await until(ann, 'typing')).from, 'ben');
+  windows[0].socket.terminate();
+  assert.equal((await until(ann, 'left')).nick, 'ben');
+  tell(windows[1], { type: 'close' });
+  assert.deepEqual(await windows[1].closed(), { code: 1000, reason: 'as you asked' });
+  assert.equal((await until(ann, 'left')).nick, 'ben');
+  await leave(ann);
+});
+
+test('of many who come at once with one nick each gets its own', async () => {
+  const crowd = await Promise.all(Array.from({ length: 24 }, () => enter('twins', 'nick=ann')));
+  const nicks = crowd.map((client) => client.welcome.nick);
+  assert.equal(new Set(nicks).size, crowd.length, nicks.join());
+  assert.ok(nicks.includes('ann'));
+  for (const nick of nicks) assert.match(nick, /^ann( \d+)?$/);
+  await leave(...crowd);
+});
+
+test('a nick that is taken is refused to who asks for it later', async () => {
+  const ann = await enter('taken', 'nick=ann');
+  const ben = await enter('taken', 'nick=ben');
+  tell(ben, { type: 'nick', nick: 'Ann' });
+  const { code, field } = await until(ben, 'error');
+  assert.deepEqual([code, field], ['taken', 'nick']);
+  tell(ben, { type: 'nick', nick: 'benny' });
+  const { old, new: now } = await until(ann, 'nick');
+  assert.deepEqual([old, now], ['ben', 'benny']);
+  await leave(ann, ben);
+});
+
+test('a flood is not sent on, and its sender is told', async () => {
+  const ann = await enter('flood', 'nick=ann', 'slow');
+  for (const text of ['one', 'two', 'three']) tell(ann, { type: 'say', text });
+  // The error is for one and has no place in the group's order.
+  const messages = (await ann.take(3)).map((text) => JSON.parse(text));
+  assert.deepEqual(messages.filter(({ type }) => type === 'said').map(({ text }) => text), ['one', 'two']);
+  const { code, retry_ms: retry } = messages.find(({ type }) => type === 'error');
+  assert.equal(code, 'flood');
+  assert.ok(retry > 0 && retry <= 10000);
+  await leave(ann);
+});
+
+test('errors name the field and leave the connection open', async () => {
+  const ann = await enter('errors', 'nick=ann');
+  for (const [message, expected] of [
+    ['no json', 'json '], ['{"type":"shout"}', 'unknown type'], ['{"type":"say","text":1}', 'missing text'],
+    [JSON.stringify({ type: 'say', text: 'x'.repeat(4001) }), 'too-long text'],
+    [JSON.stringify({ type: 'nick', nick: 'x'.repeat(41) }), 'too-long nick'],
+    [JSON.stringify({ type: 'nick', nick: '\u200b' }), 'empty nick'], [Buffer.from([1]), 'binary ']]) {
+    ann.send(message);
+    const { code, field } = await until(ann, 'error');
+    assert.equal(`${code} ${field}`, expected);
+  }
+  tell(ann, { type: 'say', text: 'still here' });
+  assert.equal((await until(ann, 'said')).text, 'still here');
+  await leave(ann);
+});
