@@ -13,8 +13,7 @@
 #include "config/hosts.h"
 #include "config/listen.h"
 #include "config/routes.h"
-
-#define THREADS_MAX 256
+#include "loop/loop.h"
 
 enum {
     WORD_NUM_THREADS,
@@ -28,7 +27,7 @@ enum {
 
 /* The words that are one value: least, most. Defaults are in words_set_defaults. */
 static const struct field word_fields[WORDS] = {
-    [WORD_NUM_THREADS] = {"num-threads", FIELD_COUNT, 1, THREADS_MAX, 0, false},
+    [WORD_NUM_THREADS] = {"num-threads", FIELD_COUNT, 1, LOOPS_MAX, 0, false},
     [WORD_MAX_CONNECTIONS] = {"max-connections", FIELD_COUNT, 1, 10000000, 0, false},
     [WORD_DRAIN_TIMEOUT] = {"drain-timeout", FIELD_MS, 0, 86400000, 0, false},
     [WORD_USER] = {"user", FIELD_TEXT, 0, 0, 0, false},
@@ -39,7 +38,7 @@ static const struct field word_fields[WORDS] = {
 enum { OFFLOAD_THREADS, OFFLOAD_QUEUE, OFFLOAD_FIELDS };
 
 static const struct field offload_fields[OFFLOAD_FIELDS] = {
-    [OFFLOAD_THREADS] = {"threads", FIELD_COUNT, 1, THREADS_MAX, 8, false},
+    [OFFLOAD_THREADS] = {"threads", FIELD_COUNT, 1, 256, 8, false},
     [OFFLOAD_QUEUE] = {"queue", FIELD_COUNT, 1, 1000000, 1000, false},
 };
 
@@ -218,7 +217,7 @@ static unsigned usable_processors(void) {
     CPU_ZERO(&set);
     if (sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) < 1)
         return 1;
-    return CPU_COUNT(&set) < THREADS_MAX ? (unsigned)CPU_COUNT(&set) : THREADS_MAX;
+    return CPU_COUNT(&set) < LOOPS_MAX ? (unsigned)CPU_COUNT(&set) : LOOPS_MAX;
 }
 
 /* Types that came after libh2o's table; browsers refuse a module or WebAssembly of another. */

@@ -14,7 +14,6 @@
 #define SLOTS_MAX ((1u << SLOT_BITS) - 1)
 #define GENERATION_SHIFT SLOT_BITS
 #define THREAD_SHIFT 56
-#define TIMER_MS_MAX (30ull * 24 * 3600 * 1000)
 #define REASON_MAX 123
 #define HEADERS_MAX 32
 #define CLOSES_A_MS 1 /* while draining: connections closed each millisecond */
@@ -528,7 +527,7 @@ static void on_timer(struct timer *timer) {
 
 int connection_timer(sluice_conn *conn, uint64_t ms, sluice_done_fn fn, void *arg,
                      sluice_id *timer) {
-    if (ms == 0 || ms > TIMER_MS_MAX || fn == NULL)
+    if (ms == 0 || ms > INSTANCE_TIMER_MS_MAX || fn == NULL)
         return SLUICE_INVALID;
     if (conn->state == ENDED)
         return SLUICE_GONE;

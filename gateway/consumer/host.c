@@ -15,8 +15,6 @@
 #include "observe/log.h"
 #include "websocket/frame.h"
 
-#define LOOPS_MAX 256
-
 static struct loop *loops[LOOPS_MAX];
 
 void host_set_loop(struct loop *loop) { loops[loop_index(loop)] = loop; }

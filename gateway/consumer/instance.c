@@ -9,9 +9,7 @@
 #include "consumer/plugin.h"
 #include "loop/loop.h"
 
-#define THREADS_MAX 256
 #define EVERY_MAX 64
-#define TIMER_MS_MAX (30ull * 24 * 3600 * 1000)
 
 struct every {
     struct timer timer;
@@ -41,7 +39,7 @@ struct sluice_route {
     const sluice_consumer *consumer;
     void *data;
     struct text *texts;
-    sluice_thread *threads[THREADS_MAX]; /* each set and read by its own thread */
+    sluice_thread *threads[LOOPS_MAX]; /* each set and read by its own thread */
     atomic_size_t connections;
 };
 
@@ -151,7 +149,7 @@ static void on_every(struct timer *timer) {
 }
 
 int instance_every(sluice_thread *thread, uint64_t ms, sluice_every_fn fn, void *arg) {
-    if (ms == 0 || ms > TIMER_MS_MAX || fn == NULL)
+    if (ms == 0 || ms > INSTANCE_TIMER_MS_MAX || fn == NULL)
         return SLUICE_INVALID;
     if (thread->every_count == EVERY_MAX)
         return SLUICE_FULL;

@@ -12,6 +12,9 @@
 #include "observe/error.h"
 #include "websocket/session.h"
 
+/* The longest that a consumer's timer may take: 30 days. */
+#define INSTANCE_TIMER_MS_MAX (30ull * 24 * 3600 * 1000)
+
 struct plugin;
 struct loop;
 struct offload;

@@ -10,13 +10,13 @@ struct way {
 
 /* The loops are written before they run, then only read. */
 static struct {
-    struct loop *loops[POST_THREADS_MAX];
+    struct loop *loops[LOOPS_MAX];
     unsigned count;
-    struct way ways[POST_THREADS_MAX];
+    struct way ways[LOOPS_MAX];
 } post;
 
 void post_open(struct loop **loops, unsigned count) {
-    assert(count > 0 && count <= POST_THREADS_MAX);
+    assert(count > 0 && count <= LOOPS_MAX);
     for (unsigned at = 0; at < count; at++) {
         assert(loop_index(loops[at]) == at);
         post.loops[at] = loops[at];

@@ -10,8 +10,6 @@
 
 #include "loop/loop.h"
 
-#define POST_THREADS_MAX 256
-
 /* Messages under way to one thread, in bytes of memory. A thread that is behind by so much makes
    senders hear of it, before it costs the process its memory. */
 #define POST_BYTES_MAX (64u << 20)

@@ -12,8 +12,6 @@
 #include "loop/h2o.h"
 #include "loop/timers.h"
 
-#define LOOPS_MAX 256
-
 /* Letters read a turn: what they queue for members must leave before the next ones are read, or a
    flood from another thread would overflow the queues of clients that read well. */
 #define LETTERS_A_TURN 64

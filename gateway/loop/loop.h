@@ -15,6 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Loops of a process: their index is a byte in letters' tables and in connections' ids. */
+#define LOOPS_MAX 256
+
 struct st_h2o_evloop_t;
 struct loop;
 

@@ -9,8 +9,6 @@
 #include "net/address.h"
 #include "net/tls.h"
 
-#define THREADS_MAX 256
-
 struct listener {
     struct address *address;
     struct tls *tls;
@@ -29,7 +27,7 @@ static void write_url(struct listener *listener) {
 
 struct listener *listener_open(const struct listener_conf *conf, unsigned threads,
                                struct error *error) {
-    assert(threads > 0 && threads <= THREADS_MAX);
+    assert(threads > 0 && threads <= LOOPS_MAX);
     assert((conf->port == NULL) == (conf->unix_path != NULL));
     struct address *address =
         conf->unix_path != NULL
