@@ -227,6 +227,23 @@ describe('sizes', () => {
     assert.equal(answer.body, '34');
   });
 
+  test('a file that shrinks under a request for several ranges does not hold the thread', async () => {
+    const file = path.join(folder, 'www/shrinking.bin');
+    fs.writeFileSync(file, '');
+    fs.truncateSync(file, 64 << 20);
+    const client = new Raw(server.port);
+    await once(client.socket, 'connect');
+    client.socket.pause();
+    client.write(get('/shrinking.bin', 'Range: bytes=0-33554431,33554432-67108863\r\n'));
+    // One thread: an answer to a later request shows that this one is being answered.
+    assert.equal((await ask(get('/a.txt'))).status, 200);
+    fs.truncateSync(file, 10);
+    client.socket.resume();
+    // What had been read of the file is sent, then its new end is met; the thread answers all along.
+    for (let i = 0; i < 100; i++) assert.equal((await ask(get('/a.txt'))).status, 200);
+    client.destroy();
+  });
+
   test('a body above the limit is 413', async () => {
     const answer = await ask(`POST /a.txt HTTP/1.1\r\nHost: a\r\nContent-Length: ${8 << 20}\r\n\r\n`);
     assert.equal(answer.status, 413);
