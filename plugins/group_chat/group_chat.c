@@ -85,7 +85,11 @@ static void tell(sluice_conn *conn, char *text) {
 }
 
 static void refuse(sluice_conn *conn, const struct refusal *refusal) {
-    tell(conn, protocol_error(refusal, -1));
+    tell(conn, protocol_error(refusal, NULL, -1));
+}
+
+static void refuse_said(sluice_conn *conn, const struct refusal *refusal, const char *ref) {
+    tell(conn, protocol_error(refusal, ref, -1));
 }
 
 static int publish(sluice_conn *conn, char *text, sluice_id except) {
@@ -102,17 +106,18 @@ static int publish(sluice_conn *conn, char *text, sluice_id except) {
 
 static void on_renamed(sluice_conn *conn, bool taken, size_t windows);
 
-static void say(sluice_conn *conn, const char *text, size_t size) {
+/* ref: NULL for none, as of a plain member. */
+static void say(sluice_conn *conn, const char *text, size_t size, const char *ref) {
     const struct person *person = sluice_data(conn);
     char *clean = malloc(size + 1);
     size_t written = clean ? text_clean(text, size, clean) : 0;
     if (!clean)
         sluice_close(conn, 1011, "out of memory");
-    else if (person->json && written == 0)
-        refuse(conn, &empty_text);
-    else if (publish(conn, protocol_said(person, clean, written), 0) == SLUICE_FULL) {
+    else if (person->json && !text_shows(clean, written))
+        refuse_said(conn, &empty_text, ref);
+    else if (publish(conn, protocol_said(person, clean, written, ref), 0) == SLUICE_FULL) {
         if (person->json)
-            refuse(conn, &busy);
+            refuse_said(conn, &busy, ref);
         else
             sluice_close(conn, 1013, "the server is busy");
     }
@@ -160,9 +165,9 @@ static void answer(sluice_conn *conn, const struct request *request) {
     switch (request->type) {
     case REQUEST_SAY:
         if (strlen(request->text) > person_chat(conn)->text_bytes_max)
-            refuse(conn, &long_text);
+            refuse_said(conn, &long_text, request->ref);
         else
-            say(conn, request->text, strlen(request->text));
+            say(conn, request->text, strlen(request->text), request->ref);
         return;
     case REQUEST_NICK:
         rename_person(conn, request->text);
@@ -188,24 +193,21 @@ static size_t json_bytes_max(const struct chat *chat) { return 6 * chat->text_by
 
 static void receive_json(sluice_conn *conn, sluice_message message) {
     const struct chat *chat = person_chat(conn);
-    struct request request;
-    const struct refusal *refusal = NULL;
+    struct request request = {0};
+    const struct refusal *refusal;
     if (message.kind != SLUICE_TEXT)
         refusal = &binary;
     else if (message.size > json_bytes_max(chat))
         refusal = &long_text;
-    long long retry_ms = flood_count(conn, chat->rate);
-    if (retry_ms >= 0) {
-        tell(conn, protocol_error(&flood, retry_ms));
-        return;
-    }
-    if (!refusal)
+    else
         refusal = protocol_read(message.data, message.size, &request);
-    if (refusal) {
-        refuse(conn, refusal);
-        return;
-    }
-    answer(conn, &request);
+    long long retry_ms = flood_count(conn, chat->rate);
+    if (retry_ms >= 0)
+        tell(conn, protocol_error(&flood, request.ref, retry_ms));
+    else if (refusal)
+        refuse_said(conn, refusal, request.ref);
+    else
+        answer(conn, &request);
     json_decref(request.root);
 }
 
@@ -221,7 +223,7 @@ static void receive_plain(sluice_conn *conn, sluice_message message) {
     else if (flood_count(conn, chat->rate) >= 0)
         sluice_send(conn, sluice_text(slow, strlen(slow)));
     else
-        say(conn, message.data, message.size);
+        say(conn, message.data, message.size, NULL);
 }
 
 static void on_receive(sluice_conn *conn, sluice_message message) {

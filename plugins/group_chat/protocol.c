@@ -6,6 +6,7 @@
 #include <time.h>
 
 #define WINDOW_SECONDS 10
+#define REF_MAX 40
 
 static const char *const types[] = {"say", "nick", "typing", "who", "close"};
 static const struct refusal no_json = {"json", "", "this is no JSON object"};
@@ -13,7 +14,25 @@ static const struct refusal no_type = {"missing", "type", "a message needs a typ
 static const struct refusal other_type = {"unknown", "type",
                                           "the types are say, nick, typing, who and close"};
 static const struct refusal no_text = {"missing", "text", "say needs a text, a string"};
+static const struct refusal bad_ref = {"invalid", "ref",
+                                       "a ref has 1 to 40 letters, digits, - or _"};
 static const struct refusal no_nick = {"missing", "nick", "nick needs a nick, a string"};
+
+/* Takes no locale's letters. */
+static bool is_ref(const char *text) {
+    size_t size = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
+    return size >= 1 && size <= REF_MAX && text[size] == '\0';
+}
+
+static const struct refusal *read_ref(const json_t *value, struct request *request) {
+    const char *text = json_string_value(value);
+    if (!value)
+        return NULL;
+    if (!text || !is_ref(text))
+        return &bad_ref;
+    request->ref = text;
+    return NULL;
+}
 
 static const struct refusal *read_object(json_t *root, struct request *request) {
     const char *type = json_string_value(json_object_get(root, "type"));
@@ -30,6 +49,9 @@ static const struct refusal *read_object(json_t *root, struct request *request) 
     if (request->type != REQUEST_SAY && request->type != REQUEST_NICK)
         return NULL;
     bool say = request->type == REQUEST_SAY;
+    const struct refusal *refusal = say ? read_ref(json_object_get(root, "ref"), request) : NULL;
+    if (refusal)
+        return refusal;
     request->text = json_string_value(json_object_get(root, say ? "text" : "nick"));
     if (request->text)
         return NULL;
@@ -38,13 +60,8 @@ static const struct refusal *read_object(json_t *root, struct request *request) 
 
 const struct refusal *protocol_read(const char *data, size_t size, struct request *request) {
     *request = (struct request){0};
-    json_t *root = json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
-    const struct refusal *refusal = root ? read_object(root, request) : &no_json;
-    if (refusal)
-        json_decref(root);
-    else
-        request->root = root;
-    return refusal;
+    request->root = json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
+    return request->root ? read_object(request->root, request) : &no_json;
 }
 
 bool protocol_offered(const char *offered) {
@@ -57,6 +74,11 @@ bool protocol_offered(const char *offered) {
         offered += size;
     }
     return false;
+}
+
+static void add_ref(json_t *object, const char *ref) {
+    if (ref)
+        json_object_set_new(object, "ref", json_string(ref));
 }
 
 /* Takes the object. */
@@ -85,12 +107,13 @@ static void write_time(char to[32]) {
     snprintf(to, 32, "%s.%03ldZ", seconds, now.tv_nsec / 1000000 % 1000);
 }
 
-char *protocol_said(const struct person *person, const char *text, size_t size) {
+char *protocol_said(const struct person *person, const char *text, size_t size, const char *ref) {
     char at[32];
     write_time(at);
-    return write_json(json_pack("{s:s, s:s, s:s, s:s, s:o}", "type", "said", "id", person->id,
-                                "from", person->nick, "time", at, "text",
-                                json_stringn(text, size)));
+    json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:o}", "type", "said", "id", person->id,
+                               "from", person->nick, "time", at, "text", json_stringn(text, size));
+    add_ref(object, ref);
+    return write_json(object);
 }
 
 char *protocol_joined(const struct person *person, size_t windows) {
@@ -112,9 +135,10 @@ char *protocol_renamed(const struct person *person, const char *old) {
                                 "from", old, "old", old, "new", person->nick));
 }
 
-char *protocol_error(const struct refusal *refusal, long long retry_ms) {
+char *protocol_error(const struct refusal *refusal, const char *ref, long long retry_ms) {
     json_t *object = json_pack("{s:s, s:s, s:s, s:s}", "type", "error", "code", refusal->code,
                                "field", refusal->field, "message", refusal->message);
+    add_ref(object, ref);
     if (retry_ms >= 0)
         json_object_set_new(object, "retry_ms", json_integer(retry_ms));
     return write_json(object);

@@ -21,24 +21,28 @@ struct refusal {
 
 struct request {
     enum request_type type;
-    const char *text; /* of say and nick; lives as long as root */
+    const char *text; /* of say and nick; lives as long as root, as ref does */
+    const char *ref;  /* the client's own name for what it says, or NULL */
     json_t *root;     /* to be given to json_decref */
 };
 
-/* Reads a client's message. NULL, or why not; request->root is NULL then. */
+/* Reads a client's message. NULL, or why not. The ref is there whenever a say has a good one, so
+   that the refusal can bring it back. */
 const struct refusal *protocol_read(const char *data, size_t size, struct request *request);
 
 /* Whether the subprotocol is among those offered ("a, b"; NULL for none). */
 bool protocol_offered(const char *offered);
 
-/* Each makes a text for free(). Strings are UTF-8; texts and nicks are clean. */
+/* Each makes a text for free(). Strings are UTF-8; texts and nicks are clean; ref: NULL for none.
+ */
 char *protocol_welcome(const struct person *person, const struct chat *chat, const char *room);
-char *protocol_said(const struct person *person, const char *text, size_t size);
+char *protocol_said(const struct person *person, const char *text, size_t size, const char *ref);
 char *protocol_joined(const struct person *person, size_t windows);
 char *protocol_left(const struct person *person);
 char *protocol_renamed(const struct person *person, const char *old);
 char *protocol_typing(const struct person *person);
-char *protocol_error(const struct refusal *refusal, long long retry_ms); /* below 0: none */
+/* retry_ms: below 0 for none. */
+char *protocol_error(const struct refusal *refusal, const char *ref, long long retry_ms);
 
 /* Who is here: each person and nick once, with its windows; at most PROTOCOL_PEOPLE_MAX. */
 #define PROTOCOL_PEOPLE_MAX 1000

@@ -47,6 +47,12 @@ static const char *last(sluice_conn *conn, const char *key) {
     return member(fake_last_text(conn), key);
 }
 
+static const char *said(const char *rest) {
+    static char text[256];
+    snprintf(text, sizeof(text), "{\"type\":\"say\",%s}", rest);
+    return text;
+}
+
 static void is_error(sluice_conn *conn, const char *code, const char *field) {
     ck_assert_str_eq(last(conn, "type"), "error");
     ck_assert_str_eq(last(conn, "code"), code);
@@ -239,6 +245,82 @@ START_TEST(what_waits_for_a_nick_is_bounded) {
 }
 END_TEST
 
+#define FORTY "0123456789012345678901234567890123456789"
+
+static const char *const refs[] = {"a", "Az09-_", FORTY};
+
+START_TEST(a_ref_comes_back_in_the_one_text_for_all) {
+    sluice_conn *ann = join("nick=Ann"), *ben = join("nick=Ben"),
+                *pat = join_as("lobby", NULL, NULL);
+    char rest[80];
+    snprintf(rest, sizeof(rest), "\"ref\":\"%s\",\"text\":\"x\"", refs[_i]);
+    fake_receive(ann, said(rest));
+    ck_assert_str_eq(last(ann, "type"), "said");
+    ck_assert_str_eq(last(ann, "ref"), refs[_i]);
+    ck_assert_str_eq(fake_last_text(ben), fake_last_text(ann));
+    ck_assert_str_eq(fake_last_text(pat), "Ann: x");
+    fake_receive(ann, said("\"text\":\"y\""));
+    ck_assert_str_eq(last(ben, "text"), "y");
+    ck_assert_ptr_null(strstr(fake_last_text(ben), "\"ref\""));
+}
+END_TEST
+
+START_TEST(an_error_brings_the_ref_of_what_it_refuses) {
+    route = fake_open(host, (const char *const[]){"text", "16", "rate", "4", NULL});
+    sluice_conn *ann = join("nick=Ann");
+    fake_receive(ann, said("\"ref\":\"one\",\"text\":\"\""));
+    is_error(ann, "empty", "text");
+    ck_assert_str_eq(last(ann, "ref"), "one");
+    fake_receive(ann, said("\"ref\":\"two\",\"text\":\"12345678901234567\""));
+    is_error(ann, "too-long", "text");
+    ck_assert_str_eq(last(ann, "ref"), "two");
+    fake_receive(ann, said("\"ref\":\"three\",\"text\":3"));
+    is_error(ann, "missing", "text");
+    ck_assert_str_eq(last(ann, "ref"), "three");
+    fake_receive(ann, said("\"text\":\"\""));
+    is_error(ann, "empty", "text");
+    ck_assert_ptr_null(strstr(fake_last_text(ann), "\"ref\""));
+    fake_receive(ann, said("\"ref\":\"five\",\"text\":\"x\""));
+    is_error(ann, "flood", "");
+    ck_assert_str_eq(last(ann, "ref"), "five");
+    ck_assert_int_gt(atoi(last(ann, "retry_ms")), 0);
+    fake_receive(ann, said("\"ref\":\"s i x\",\"text\":\"x\""));
+    is_error(ann, "flood", "");
+    ck_assert_ptr_null(strstr(fake_last_text(ann), "\"ref\""));
+}
+END_TEST
+
+static int send_to_nobody(sluice_conn *conn, const char *group, sluice_message message,
+                          const sluice_send_options *options) {
+    (void)conn, (void)group, (void)message, (void)options;
+    return SLUICE_FULL;
+}
+
+START_TEST(a_busy_server_is_told_with_the_ref) {
+    sluice_conn *ann = join("nick=Ann"), *ben = join("nick=Ben");
+    const struct sluice_host *table = sluice_host_table;
+    struct sluice_host full = *table;
+    size_t before = fake_count(ben);
+    full.group_send = send_to_nobody;
+    sluice_host_table = &full;
+    fake_receive(ann, said("\"ref\":\"a\",\"text\":\"x\""));
+    sluice_host_table = table;
+    is_error(ann, "busy", "");
+    ck_assert_str_eq(last(ann, "ref"), "a");
+    ck_assert_uint_eq(fake_count(ben), before);
+}
+END_TEST
+
+START_TEST(a_ref_of_what_is_not_said_is_ignored) {
+    sluice_conn *ann = join("nick=Ann");
+    fake_receive(ann, "{\"type\":\"who\",\"ref\":7}");
+    ck_assert_str_eq(last(ann, "type"), "who");
+    fake_receive(ann, "{\"type\":\"nick\",\"ref\":\"a\"}");
+    is_error(ann, "missing", "nick");
+    ck_assert_ptr_null(strstr(fake_last_text(ann), "\"ref\""));
+}
+END_TEST
+
 static const struct fault {
     const char *text, *code, *field;
 } faults[] = {
@@ -254,6 +336,18 @@ static const struct fault {
     {"{\"type\":\"say\"}", "missing", "text"},
     {"{\"type\":\"say\",\"text\":[]}", "missing", "text"},
     {"{\"type\":\"say\",\"text\":\"\"}", "empty", "text"},
+    {"{\"type\":\"say\",\"text\":\" \\t\\n\\u3000\"}", "empty", "text"},
+    {"{\"type\":\"say\",\"text\":\"\\u200b\\u2060\\ufe0f\\u2800\"}", "empty", "text"},
+    {"{\"type\":\"say\",\"text\":\"\\u202e\"}", "empty", "text"},
+    {"{\"type\":\"say\",\"ref\":\"\",\"text\":\"x\"}", "invalid", "ref"},
+    {"{\"type\":\"say\",\"ref\":\"a b\",\"text\":\"x\"}", "invalid", "ref"},
+    {"{\"type\":\"say\",\"ref\":\"\u00e9\",\"text\":\"x\"}", "invalid", "ref"},
+    {"{\"type\":\"say\",\"ref\":\"a.\",\"text\":\"x\"}", "invalid", "ref"},
+    {"{\"type\":\"say\",\"ref\":7,\"text\":\"x\"}", "invalid", "ref"},
+    {"{\"type\":\"say\",\"ref\":null,\"text\":\"x\"}", "invalid", "ref"},
+    {"{\"type\":\"say\",\"ref\":[\"a\"],\"text\":\"x\"}", "invalid", "ref"},
+    {"{\"type\":\"say\",\"ref\":\"" FORTY "1\",\"text\":\"x\"}", "invalid", "ref"},
+    {"{\"type\":\"say\",\"ref\":\"a b\"}", "invalid", "ref"},
     {"{\"type\":\"say\",\"text\":\"12345678901234567\"}", "too-long", "text"},
     {"{\"type\":\"nick\"}", "missing", "nick"},
     {"{\"type\":\"nick\",\"nick\":\" \\u200b\"}", "empty", "nick"},
@@ -319,6 +413,10 @@ int main(void) {
     tcase_add_test(chat, close_closes_with_1000);
     tcase_add_test(chat, a_flood_is_stopped_and_told_and_ends_with_its_window);
     tcase_add_loop_test(chat, an_error_names_the_field_and_others_hear_nothing, 0, COUNT(faults));
+    tcase_add_loop_test(chat, a_ref_comes_back_in_the_one_text_for_all, 0, COUNT(refs));
+    tcase_add_test(chat, an_error_brings_the_ref_of_what_it_refuses);
+    tcase_add_test(chat, a_busy_server_is_told_with_the_ref);
+    tcase_add_test(chat, a_ref_of_what_is_not_said_is_ignored);
     tcase_add_test(chat, binary_and_giants_are_refused_and_told);
     tcase_add_test(chat, plain_members_are_spared_what_is_not_said);
     suite_add_tcase(suite, chat);

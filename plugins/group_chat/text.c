@@ -1,6 +1,5 @@
 #include "text.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,13 +37,22 @@ static bool changes_direction(uint32_t code) {
            (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
 }
 
-/* What shows nothing by itself, but may join or shape what stands beside it. */
+/* What shows nothing by itself, but may join or shape what stands beside it: Unicode's
+   Default_Ignorable_Code_Point and the blank of Braille. */
 static bool is_invisible(uint32_t code) {
-    return code == 0xad || code == 0x34f || code == 0x115f || code == 0x1160 || code == 0x180e ||
-           (code >= 0x200b && code <= 0x200d) || (code >= 0x2060 && code <= 0x2064) ||
-           (code >= 0x206a && code <= 0x206f) || code == 0x3164 || code == 0xfeff ||
-           code == 0xffa0 || (code >= 0xfe00 && code <= 0xfe0f) ||
-           (code >= 0xe0000 && code <= 0xe0fff);
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {
+        {0xad, 0xad},       {0x34f, 0x34f},     {0x61c, 0x61c},   {0x115f, 0x1160},
+        {0x17b4, 0x17b5},   {0x180b, 0x180f},   {0x200b, 0x200f}, {0x202a, 0x202e},
+        {0x2060, 0x206f},   {0x2800, 0x2800},   {0x3164, 0x3164}, {0xfe00, 0xfe0f},
+        {0xfeff, 0xfeff},   {0xffa0, 0xffa0},   {0xfff0, 0xfff8}, {0x1bca0, 0x1bca3},
+        {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+    };
+    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
+        if (code >= ranges[i].first && code <= ranges[i].last)
+            return true;
+    return false;
 }
 
 /* Unicode's other blanks (Zs). */
@@ -73,6 +81,17 @@ size_t text_clean(const char *from, size_t size, char *to) {
 }
 
 static bool is_blank(char byte) { return byte == ' ' || byte == '\t' || byte == '\n'; }
+
+bool text_shows(const char *text, size_t size) {
+    for (size_t at = 0; at < size;) {
+        struct character character = read_character(text + at, size - at);
+        if (character.size > 0 && !is_blank(text[at]) && !is_wide_blank(character.code) &&
+            !is_invisible(character.code))
+            return true;
+        at += character.size > 0 ? character.size : 1;
+    }
+    return false;
+}
 
 /* Makes blanks of all kinds ' ', in place. Returns the new size. */
 static size_t level_blanks(char *text, size_t size) {

@@ -5,6 +5,7 @@
 #ifndef GROUP_CHAT_TEXT_H
 #define GROUP_CHAT_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Copies size bytes to a buffer of at least size bytes and returns how many it wrote. Tabs and line
@@ -17,6 +18,10 @@ size_t text_clean(const char *from, size_t size, char *to);
    off, and it is cut after most characters. to has room for strlen(from) + 1 bytes and ends in NUL.
  */
 void text_clean_name(const char *from, size_t most, char *to);
+
+/* Whether a text shows anything: more than blanks and characters that show nothing (zero-width,
+   fillers, variation selectors). */
+bool text_shows(const char *text, size_t size);
 
 /* Characters (code points) of a text in UTF-8. */
 size_t text_characters(const char *text);

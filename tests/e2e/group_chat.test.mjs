@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { connect } from './support/client.mjs';
+import { enter as enterAt, leave, tell } from './support/room.mjs';
 import { start } from './support/server.mjs';
 
 let server;
@@ -22,22 +23,7 @@ hosts:
 `);
 });
 
-/** The next message of that type; what came before it is dropped. */
-async function until(client, type) {
-  for (;;) {
-    const message = JSON.parse(await client.next());
-    if (message.type === type) return message;
-  }
-}
-
-/** A chat.v1 client that has been welcomed: its `welcome` is kept. */
-async function enter(room, query, route = 'ws') {
-  const client = await connect(server.wsUrl(`/${route}/${room}/?${query}`), 'chat.v1');
-  assert.equal(client.socket.protocol, 'chat.v1');
-  client.welcome = await until(client, 'welcome');
-  await until(client, 'joined');
-  return client;
-}
+const enter = (room, query, route = 'ws') => enterAt(server.wsUrl(`/${route}/${room}/?${query}`));
 
 /** A plain client that is a member: it has heard a word of its own. */
 async function enterPlain(room, query) {
@@ -46,9 +32,6 @@ async function enterPlain(room, query) {
   while (!(await client.next()).endsWith('hello'));
   return client;
 }
-
-const tell = (client, message) => client.send(JSON.stringify(message));
-const leave = (...clients) => Promise.all(clients.map((client) => client.close()));
 
 test('all of a room hear one order, each in its form, and another room nothing', async () => {
   const ann = await enter('order', 'nick=ann');
@@ -64,7 +47,7 @@ test('all of a room hear one order, each in its form, and another room nothing',
   const heard = async (client) => {
     const lines = [];
     while (lines.length < 3 * count) {
-      const { from, text, time } = await until(client, 'said');
+      const { from, text, time } = await client.until('said');
       assert.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
       if (text !== 'hello') lines.push(`${from}: ${text}`);
     }
@@ -88,16 +71,16 @@ test('who is here, who types and who leaves', async () => {
   const windows = [await enter('who', 'nick=ben&person=0123456789abcdef'),
     await enter('who', 'nick=ben&person=0123456789abcdef')];
   tell(ann, { type: 'who' });
-  const { people, connections } = await until(ann, 'who');
+  const { people, connections } = await ann.until('who');
   assert.deepEqual(people.map(({ nick, windows: count }) => [nick, count]), [['ann', 1], ['ben', 2]]);
   assert.equal(connections, 3);
   tell(windows[0], { type: 'typing' });
-  assert.equal((await until(ann, 'typing')).from, 'ben');
+  assert.equal((await ann.until('typing')).from, 'ben');
   windows[0].socket.terminate();
-  assert.equal((await until(ann, 'left')).nick, 'ben');
+  assert.equal((await ann.until('left')).nick, 'ben');
   tell(windows[1], { type: 'close' });
   assert.deepEqual(await windows[1].closed(), { code: 1000, reason: 'as you asked' });
-  assert.equal((await until(ann, 'left')).nick, 'ben');
+  assert.equal((await ann.until('left')).nick, 'ben');
   await leave(ann);
 });
 
@@ -114,10 +97,10 @@ test('a nick that is taken is refused to who asks for it later', async () => {
   const ann = await enter('taken', 'nick=ann');
   const ben = await enter('taken', 'nick=ben');
   tell(ben, { type: 'nick', nick: 'Ann' });
-  const { code, field } = await until(ben, 'error');
+  const { code, field } = await ben.until('error');
   assert.deepEqual([code, field], ['taken', 'nick']);
   tell(ben, { type: 'nick', nick: 'benny' });
-  const { old, new: now } = await until(ann, 'nick');
+  const { old, new: now } = await ann.until('nick');
   assert.deepEqual([old, now], ['ben', 'benny']);
   await leave(ann, ben);
 });
@@ -134,6 +117,25 @@ test('a flood is not sent on, and its sender is told', async () => {
   await leave(ann);
 });
 
+test('a ref comes back to its sender, said or refused', async () => {
+  const ben = await enter('ref', 'nick=ben', 'slow');
+  const ann = await enter('ref', 'nick=ann', 'slow');
+  tell(ann, { type: 'say', text: 'with a ref', ref: 'm-1' });
+  tell(ann, { type: 'say', text: 'x', ref: 'm 2' });
+  tell(ann, { type: 'say', text: 'one too many', ref: 'm-3' });
+  const heard = (await ann.take(3)).map((text) => JSON.parse(text));
+  const said = heard.find(({ type }) => type === 'said');
+  assert.deepEqual([said.text, said.ref], ['with a ref', 'm-1']);
+  assert.deepEqual(heard.filter(({ type }) => type === 'error').map(({ code, field, ref }) => [code, field, ref]),
+    [['invalid', 'ref', undefined], ['flood', '', 'm-3']]);
+  assert.deepEqual(await ben.until('said'), said);
+  tell(ben, { type: 'say', text: 'without' });
+  const other = await ben.until('said');
+  assert.equal(other.text, 'without');
+  assert.ok(!('ref' in other));
+  await leave(ann, ben);
+});
+
 test('errors name the field and leave the connection open', async () => {
   const ann = await enter('errors', 'nick=ann');
   for (const [message, expected] of [
@@ -142,10 +144,10 @@ test('errors name the field and leave the connection open', async () => {
     [JSON.stringify({ type: 'nick', nick: 'x'.repeat(41) }), 'too-long nick'],
     [JSON.stringify({ type: 'nick', nick: '\u200b' }), 'empty nick'], [Buffer.from([1]), 'binary ']]) {
     ann.send(message);
-    const { code, field } = await until(ann, 'error');
+    const { code, field } = await ann.until('error');
     assert.equal(`${code} ${field}`, expected);
   }
   tell(ann, { type: 'say', text: 'still here' });
-  assert.equal((await until(ann, 'said')).text, 'still here');
+  assert.equal((await ann.until('said')).text, 'still here');
   await leave(ann);
 });

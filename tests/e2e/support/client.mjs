@@ -45,6 +45,14 @@ export class Client {
     return messages;
   }
 
+  /** The next JSON message of the type that fits; what comes before it is dropped. */
+  async until(type, fits = () => true, seconds = 10) {
+    for (;;) {
+      const message = JSON.parse(await this.next(seconds));
+      if (message.type === type && fits(message)) return message;
+    }
+  }
+
   /** What has come and nobody asked for. */
   get unread() { return this.#messages; }
 
