@@ -1,161 +1,449 @@
-// The chat page. A message is one text frame: what is typed goes out, "name: text" comes in.
+// The page: an entrance, and a room. README of group_chat has the messages of chat.v1.
+import { Line } from './line.js';
+import { Log, clock } from './log.js';
+import { Outbox } from './outbox.js';
+import { People } from './people.js';
+import { understood } from './protocol.js';
+import { face, make } from './text.js';
+import { language, listed, speak, words } from './words.js';
 
-const FIRST_WAIT = 500;
-const LONGEST_WAIT = 15000;
-const MOST_LINES = 500;
+const PROTOCOL = 'chat.v1';
+const CROWD = 50;             // in a room of more, comings and goings are only counted
+const SETTLE = 2000;          // after comings and goings, who is here is asked for once
+const TYPING = 3000;          // how often others hear that one types
+const BYTES = new TextEncoder();
 
-/** A connection to one room that comes back by itself until it is ended. */
-class Line {
-  #socket = null;
-  #wait = FIRST_WAIT;
-  #timer = 0;
-  #ended = false;
+const element = Object.fromEntries([...document.querySelectorAll('[id]')].map((one) => [one.id, one]));
+const people = new People(language);
+const log = new Log(element.log, (count) => {
+  element.newer.hidden = count === 0;
+  element.newer.textContent = words.newer(count);
+});
+const outbox = new Outbox({
+  send: (message) => me.id !== '' && (line?.send(message) ?? false),
+  changed: () => {
+    log.pending(outbox.entries);
+    showHush();
+  },
+  silent: () => line?.doubt({ type: 'who' }),
+});
 
-  /** onText(text) for each message; onState(state, detail): connecting, open, lost with the seconds
-      until the next try, or ended with the server's reason. */
-  constructor(url, onText, onState) {
-    this.url = url;
-    this.onText = onText;
-    this.onState = onState;
-    this.retryNow = () => { if (this.#timer) this.#open(); };
-    window.addEventListener('online', this.retryNow);
-    this.#open();
-  }
-
-  get open() { return this.#socket?.readyState === WebSocket.OPEN; }
-
-  send(text) { this.#socket.send(text); }
-
-  end() {
-    this.#ended = true;
-    clearTimeout(this.#timer);
-    window.removeEventListener('online', this.retryNow);
-    this.#socket.close(1000);
-    this.onState('ended');
-  }
-
-  #open() {
-    clearTimeout(this.#timer);
-    this.#timer = 0;
-    this.onState('connecting');
-    const socket = new WebSocket(this.url);
-    this.#socket = socket;
-    socket.addEventListener('open', () => {
-      this.#wait = FIRST_WAIT;
-      this.onState('open');
-    });
-    socket.addEventListener('message', ({ data }) => {
-      if (typeof data === 'string' && !this.#ended) this.onText(data);
-    });
-    socket.addEventListener('close', ({ code, reason }) => {
-      if (this.#ended) return;
-      // 1000: the conversation is over, so coming back would be wrong.
-      if (code === 1000) this.onState('ended', reason);
-      else this.#retry();
-    });
-  }
-
-  /** Waits longer each time, and never as long as the neighbours: they lost it together. */
-  #retry() {
-    const wait = this.#wait * (0.5 + Math.random());
-    this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
-    this.onState('lost', Math.max(1, Math.round(wait / 1000)));
-    this.#timer = setTimeout(() => this.#open(), wait);
-  }
-}
-
-const element = (id) => document.getElementById(id);
-const log = element('log');
 let line = null;
-let nick = '';
+let room = '';
+let me = nobody();
+let gone = null;              // when the connection was lost
+let unread = 0;
 
-function show(text, kind) {
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  const item = document.createElement('li');
-  item.textContent = text;
-  if (kind) item.className = kind;
-  log.append(item);
-  while (log.children.length > MOST_LINES) log.firstElementChild.remove();
-  if (atEnd) item.scrollIntoView({ block: 'end' });
-}
+/** What the server says about oneself at the welcome. */
+function nobody() { return { id: '', nick: '', limits: { nick: 40, text: 4000 } }; }
 
-function showState(state, detail) {
-  const words = {
-    connecting: 'Connecting…',
-    open: 'Connected',
-    lost: `Connection lost, trying again in ${detail} s…`,
-    ended: detail ? `Not connected: ${detail}` : 'Not connected',
-  };
-  element('state').textContent = words[state];
-  element('state').dataset.state = state;
-  element('send').disabled = state !== 'open';
-}
+// --- what the browser keeps ---
 
-/** ws://host/ws/chat/room/?nick=name, or wss where the page came over https. */
-function addressOf(room) {
-  const url = new URL(`/ws/chat/${encodeURIComponent(room)}/`, location.href);
-  url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
-  url.search = new URLSearchParams({ nick });
-  return url;
-}
-
-function enter(room) {
-  log.replaceChildren();
-  element('where').textContent = room;
-  document.title = `${room} · Sluice chat`;
-  element('join').hidden = true;
-  element('talk').hidden = false;
-  line = new Line(addressOf(room), (text) => {
-    show(text, text.startsWith(`${nick}: `) ? 'own' : '');
-  }, showState);
-  element('text').focus();
-}
-
-function leave() {
-  line?.end();
-  line = null;
-  document.title = 'Sluice chat';
-  element('talk').hidden = true;
-  element('join').hidden = false;
-  element('room').focus();
-}
-
-element('join').addEventListener('submit', (event) => {
-  event.preventDefault();
-  const room = element('room').value.trim();
-  nick = element('nick').value.trim();
-  const fault = !nick ? 'Please give a name.'
-    : /^[\p{L}\p{N}_]+$/u.test(room) ? '' : 'A room is named with letters, digits and _ alone.';
-  element('fault').textContent = fault;
-  if (fault) return;
+/** Private windows may refuse to keep anything; the page works without. */
+function recall(key) {
   try {
-    localStorage.setItem('nick', nick);
+    return localStorage.getItem(key) ?? '';
   } catch {
-    // Private windows may refuse; the name is asked for again then.
+    return '';
   }
-  history.pushState(null, '', `?${new URLSearchParams({ room })}`);
-  enter(room);
-});
+}
 
-element('say').addEventListener('submit', (event) => {
-  event.preventDefault();
-  const text = element('text').value.trim();
-  if (!text || !line?.open) return;
-  line.send(text);
-  element('text').value = '';
-});
-
-element('leave').addEventListener('click', leave);
-window.addEventListener('popstate', () => { leave(); fillIn(); });
-
-/** The room comes from the address, the name from last time. */
-function fillIn() {
-  element('room').value = new URLSearchParams(location.search).get('room') ?? 'lobby';
+function keep(key, value) {
   try {
-    element('nick').value ||= localStorage.getItem('nick') ?? '';
+    localStorage.setItem(key, value);
   } catch {
     // As above.
   }
 }
 
-fillIn();
+/** A secret that makes all windows of this browser one person. */
+function person() {
+  let secret = recall('person');
+  if (!/^[0-9a-f]{32}$/.test(secret)) {
+    secret = Array.from(crypto.getRandomValues(new Uint8Array(16)),
+      (byte) => byte.toString(16).padStart(2, '0')).join('');
+    keep('person', secret);
+  }
+  return secret;
+}
+
+// --- the connection ---
+
+/** ws, or wss where the page came over https. */
+function addressOf(nick) {
+  const url = new URL(`/ws/chat/${encodeURIComponent(room)}/`, location.href);
+  url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
+  url.search = new URLSearchParams({ nick, person: person() });
+  return url;
+}
+
+function showState({ state, until, code, reason, byUser }) {
+  const offline = state === 'lost' && !navigator.onLine;
+  const shown = offline ? words.offline : words[state];
+  element.state.textContent = shown;
+  element.state.dataset.state = state;
+  element.close.hidden = state === 'closed';
+  element.reconnect.hidden = state !== 'closed' && state !== 'lost';
+  element.strip.hidden = state === 'open' || (state === 'connecting' && !gone);
+  element.strip.dataset.state = state;
+  element.strip.toggleAttribute('data-mine', Boolean(byUser));
+  element.retry.hidden = state === 'connecting';
+  if (state === 'closed') {
+    element.trouble.textContent = byUser ? words.closedByYou : words.closedByServer(code, reason);
+  } else {
+    element.trouble.textContent = shown;
+  }
+  // The seconds are for the eye; read out, they would drown all else.
+  element.spoken.textContent = element.trouble.textContent;
+  clearInterval(showState.ticking);
+  if (state === 'lost') {
+    const tick = () => {
+      const seconds = Math.ceil((until - performance.now()) / 1000);
+      element.trouble.textContent = words.troubled(shown, seconds);
+    };
+    tick();
+    showState.ticking = setInterval(tick, 500);
+  }
+}
+
+function onState(change) {
+  if (change.state !== 'open' && line?.wasOpen) {
+    gone ??= new Date();
+    line.wasOpen = false;
+    outbox.lost();
+    people.hush();
+    showTyping();
+    element.people.classList.add('stale');
+  }
+  if (change.state === 'open') line.wasOpen = true;
+  showState(change);
+}
+
+// --- what comes ---
+
+const receive = {
+  welcome({ id, nick, greeting, limits }) {
+    const asked = line.asked;
+    const first = me.id === '';
+    me = { id, nick, limits };
+    element.called.value = nick;
+    if (first && greeting) log.tell(greeting);
+    if (asked && asked !== nick) log.tell(words.numbered(asked, nick));
+    if (gone) log.tell(words.missed(clock(gone), clock(new Date())));
+    gone = null;
+    line.send({ type: 'who' });
+    outbox.pump();
+  },
+
+  said(message) {
+    const own = message.id === me.id && me.id !== '';
+    people.stopsTyping(message.id);
+    showTyping();
+    log.said(message, own);
+    if (message.ref) outbox.said(message.ref);
+    if (!own && document.hidden) {
+      unread += 1;
+      showTitle();
+    }
+    showHush();
+  },
+
+  joined(message) {
+    const known = people.has(message.id);
+    people.joined(message);
+    pass('joined', message, !known);
+  },
+
+  left(message) {
+    people.left(message);
+    pass('left', message, !people.has(message.id));
+  },
+
+  nick(message) {
+    const known = people.has(message.id, message.new);
+    people.renamed(message);
+    showPeople();
+    const mine = message.id === me.id && message.old === me.nick;
+    if (mine) {
+      me.nick = message.new;
+      element.called.value = me.nick;
+      line.asked = me.nick;
+      line.address = addressOf(me.nick);
+      keep('nick', me.nick);
+      // The other windows of the same person go along.
+      if (line.renaming !== message.new) line.send({ type: 'nick', nick: message.new });
+      line.renaming = '';
+    }
+    if (mine || (message.id !== me.id && !known)) log.tell(words.renamed(message.old, message.new));
+  },
+
+  typing(message) {
+    if (message.id === me.id) return;
+    people.types(message);
+    showTyping();
+  },
+
+  who(message) {
+    people.replace(message);
+    showPeople();
+  },
+
+  error(error) {
+    if (error.ref && outbox.refused(error)) return;
+    const seconds = Math.max(1, Math.ceil((error.retry_ms ?? 0) / 1000));
+    const known = words.errors[error.code];
+    const text = typeof known === 'function' ? known(seconds) : known ?? error.message;
+    if (error.field === 'nick') element['rename-fault'].textContent = text;
+    else if (error.code !== 'flood') element.fault.textContent = text;
+  },
+};
+
+function onMessage(message) {
+  if (understood(message)) receive[message.type](message);
+}
+
+function pass(kind, message, first) {
+  if (first && message.id !== me.id && people.count <= CROWD) log.passes(kind, message);
+  showPeople();
+  clearTimeout(pass.settling);
+  if (people.count <= CROWD) pass.settling = setTimeout(() => line?.send({ type: 'who' }), SETTLE);
+}
+
+// --- what is seen ---
+
+function showTitle() {
+  document.title = `${unread ? `(${unread}) ` : ''}${room ? `${room} · ` : ''}${words.name}`;
+}
+
+function showHush() { element.hush.hidden = !log.empty; }
+
+function showPeople() {
+  const list = people.list(me.id);
+  element.here.textContent = words.here(people.count);
+  element.who.textContent = words.here(people.count);
+  element.people.classList.remove('stale');
+  element.people.replaceChildren(...list.map(({ id, nick, windows }) => {
+    const name = make('b', '', nick);
+    name.title = nick;
+    const item = make('li', '', face(id, nick), name);
+    if (id === me.id) item.append(make('small', '', words.you));
+    if (windows > 1) item.append(make('small', '', words.windows(windows)));
+    return item;
+  }));
+  const rest = [];
+  if (people.count > list.length) rest.push(words.more(people.count - list.length));
+  if (people.unnamed) rest.push(words.unnamed(people.unnamed));
+  element.others.textContent = rest.join(', ');
+  element.others.hidden = rest.length === 0;
+}
+
+function showTyping() {
+  const names = people.typing;
+  element.typing.textContent = names.length > 3 ? words.manyTyping
+    : names.length ? words.typing(listed(names), names.length) : '';
+  clearTimeout(showTyping.timer);
+  if (names.length) showTyping.timer = setTimeout(showTyping, 1000);
+}
+
+function showPanel(shown) {
+  element.talk.classList.toggle('shown', shown);
+  element.who.setAttribute('aria-expanded', String(shown));
+}
+
+// --- entering and leaving ---
+
+function enter(name, nick) {
+  line?.end();
+  room = name;
+  me = nobody();
+  gone = null;
+  people.clear();
+  outbox.clear();
+  log.clear();
+  showTitle();
+  showPeople();
+  showHush();
+  showPanel(false);
+  element.where.textContent = room;
+  element.text.placeholder = words.messageTo(room);
+  element.address.value = location.href;
+  element.entrance.hidden = true;
+  element.talk.hidden = false;
+  line = new Line(addressOf(nick), PROTOCOL, { onMessage, onState });
+  line.asked = nick;
+  line.connect();
+  element.text.focus();
+}
+
+function leave() {
+  line?.end();
+  line = null;
+  room = '';
+  unread = 0;
+  outbox.clear();
+  clearInterval(showState.ticking);
+  clearTimeout(pass.settling);
+  showTitle();
+  element.talk.hidden = true;
+  element.entrance.hidden = false;
+}
+
+/** The room comes from the address, the name from last time: with both, nothing need be asked. */
+function arrive() {
+  const wanted = new URLSearchParams(location.search).get('room') ?? '';
+  const nick = recall('nick');
+  element.room.value = wanted || element.room.value || 'lobby';
+  element.nick.value ||= nick;
+  if (wanted && nick && !faultOf(nick, wanted)) enter(wanted, nick);
+  else (element.nick.value ? element.room : element.nick).focus();
+}
+
+function faultOf(nick, name) {
+  if (!nick) return words.needsNick;
+  if ([...nick].length > me.limits.nick) return words.longNick(me.limits.nick);
+  return /^[\p{L}\p{N}_]+$/u.test(name) ? '' : words.needsRoom;
+}
+
+element.join.addEventListener('submit', (event) => {
+  event.preventDefault();
+  const nick = element.nick.value.trim();
+  const name = element.room.value.trim();
+  const fault = faultOf(nick, name);
+  const wrong = fault === words.needsRoom ? element.room : element.nick;
+  element['join-fault'].textContent = fault;
+  for (const field of [element.nick, element.room]) {
+    field.setAttribute('aria-invalid', String(Boolean(fault) && field === wrong));
+  }
+  if (fault) {
+    wrong.focus();
+    return;
+  }
+  keep('nick', nick);
+  history.pushState(null, '', `?${new URLSearchParams({ room: name })}`);
+  enter(name, nick);
+});
+
+element.leave.addEventListener('click', () => {
+  element.room.value = room;
+  leave();
+  history.pushState(null, '', location.pathname);
+  element.room.focus();
+});
+
+window.addEventListener('popstate', () => {
+  leave();
+  arrive();
+});
+
+// --- saying ---
+
+/** How much too long the text is, in bytes; negative when there is room. */
+function over(text) { return BYTES.encode(text).length - me.limits.text; }
+
+function fit() {
+  element.text.style.height = 'auto';
+  element.text.style.height = `${element.text.scrollHeight + 2}px`;
+  const bytes = over(element.text.value);
+  element.fault.textContent = bytes > 0 ? words.tooLong(bytes) : '';
+  if (bytes <= 0 && bytes > -me.limits.text / 5) element.fault.textContent = words.bytesLeft(-bytes);
+}
+
+element.text.addEventListener('input', () => {
+  fit();
+  const now = performance.now();
+  const due = now - (line?.typed ?? -Infinity) > TYPING;
+  if (line?.open && due && element.text.value.trim() && people.connections > 1) {
+    line.typed = now;
+    line.send({ type: 'typing' });
+  }
+});
+
+element.text.addEventListener('keydown', (event) => {
+  // While an input method composes, Enter chooses a word; 229 is how some say so.
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+  event.preventDefault();
+  element.say.requestSubmit();
+});
+
+element.say.addEventListener('submit', (event) => {
+  event.preventDefault();
+  const text = element.text.value.trim();
+  if (!text || over(text) > 0) return;
+  if (!outbox.add(text)) {
+    element.fault.textContent = words.tooMany;
+    return;
+  }
+  element.text.value = '';
+  if (line) line.typed = undefined;
+  fit();
+  log.toEnd();
+  element.text.focus();
+});
+
+element.log.addEventListener('click', ({ target }) => {
+  const { act, ref } = target.dataset ?? {};
+  if (!act) return;
+  outbox[act](ref);
+  element.text.focus();
+});
+
+element.newer.addEventListener('click', () => {
+  log.toEnd();
+  element.text.focus();
+});
+
+// Who is slowed down sees the seconds go by.
+setInterval(() => {
+  if (outbox.entries.some(({ state }) => state === 'slowed')) log.pending(outbox.entries);
+}, 1000);
+
+// --- beside the room ---
+
+element.rename.addEventListener('submit', (event) => {
+  event.preventDefault();
+  const nick = element.called.value.trim();
+  const fault = nick ? [...nick].length > me.limits.nick ? words.longNick(me.limits.nick) : '' : words.needsNick;
+  element['rename-fault'].textContent = fault;
+  if (fault || nick === me.nick) return;
+  line.renaming = nick;
+  line.send({ type: 'nick', nick });
+});
+
+element.called.addEventListener('input', () => { element['rename-fault'].textContent = ''; });
+
+element.copy.addEventListener('click', async () => {
+  element.address.select();
+  try {
+    await navigator.clipboard.writeText(element.address.value);
+    element.copy.textContent = words.copied;
+    element.spoken.textContent = words.copied;
+    setTimeout(() => { element.copy.textContent = words.copy; }, 2000);
+  } catch {
+    // It is selected, for copying by hand.
+  }
+});
+
+element.close.addEventListener('click', () => line?.close());
+for (const button of [element.reconnect, element.retry]) {
+  button.addEventListener('click', () => {
+    line?.connect();
+    element.text.focus();
+  });
+}
+
+element.who.addEventListener('click', () => showPanel(!element.talk.classList.contains('shown')));
+element.talk.addEventListener('keydown', (event) => {
+  if (event.key !== 'Escape' || !element.talk.classList.contains('shown')) return;
+  showPanel(false);
+  element.who.focus();
+});
+
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) return;
+  unread = 0;
+  showTitle();
+});
+
+speak(document);
+showTitle();
+arrive();

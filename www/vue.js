@@ -28,6 +28,15 @@
       this.socket = null;
       socket.close(1000, 'destroyed');
     },
+    // The newest line stays in view, unless somebody has scrolled up to read.
+    beforeUpdate() {
+      const { log } = this.$refs;
+      this.follows = !log || log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    },
+    updated() {
+      const { log } = this.$refs;
+      if (log && this.follows) log.scrollTop = log.scrollHeight;
+    },
     methods: {
       connect() {
         this.state = 'connecting';
@@ -58,11 +67,14 @@
       },
       renderState(h) {
         const words = { connecting: 'Connecting…', open: 'Connected', lost: 'Connection lost; trying again' };
-        return h('p', { class: 'state', attrs: { role: 'status', 'data-state': this.state } }, words[this.state]);
+        return h('div', { class: 'facts' }, [
+          h('p', { class: 'state', attrs: { role: 'status', 'data-state': this.state } }, words[this.state]),
+          h('p', { class: 'address' }, this.path),
+        ]);
       },
       renderLines(h, label) {
-        return h('ol', { class: 'log', attrs: { role: 'log', 'aria-label': label, tabindex: '0' } },
-          this.lines.map(({ id, text }) => h('li', { key: id }, text)));
+        return h('div', { ref: 'log', class: 'log', attrs: { role: 'log', 'aria-label': label, tabindex: '0' } },
+          [h('ol', this.lines.map(({ id, text }) => h('li', { key: id }, text)))]);
       },
     },
   };
@@ -92,7 +104,7 @@
             domProps: { value: this.text },
             on: { input: ({ target }) => { this.text = target.value; } },
           }),
-          h('button', { attrs: { disabled: this.state !== 'open' } }, 'Send'),
+          h('button', { class: 'main', attrs: { disabled: this.state !== 'open' } }, 'Send'),
         ]),
       ]);
     },

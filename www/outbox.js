@@ -1,0 +1,108 @@
+// What somebody has said and the server has not confirmed: in order, one on its way at a time.
+
+const MOST = 20;
+const CONFIRM = 8000;
+
+// The server reads no JSON with half a pair or U+0000 in it, and could not say whose it was.
+const UNSAYABLE = /[\0\p{Surrogate}]/gu;
+
+const newRef = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+/** Entries are {ref, text, state} with the states waiting, sending, slowed (with `until`), and two
+    that somebody must decide about: unknown (the connection went while it was under way) and
+    refused (with `error`). */
+export class Outbox {
+  entries = [];
+  #timer = 0;
+  #send;
+  #changed;
+  #silent;
+
+  /** send(message) says whether it went; changed() after each change; silent() when a message got
+      no answer for long. */
+  constructor({ send, changed, silent }) {
+    this.#send = send;
+    this.#changed = changed;
+    this.#silent = silent;
+  }
+
+  /** Whether there was room for it. */
+  add(text) {
+    if (this.entries.length >= MOST) return false;
+    this.entries.push({ ref: newRef(), text: text.replace(UNSAYABLE, '\u{fffd}'), state: 'waiting' });
+    this.pump();
+    return true;
+  }
+
+  /** Sends the next one when it may go. */
+  pump() {
+    const next = this.entries.find(({ state }) => state !== 'unknown' && state !== 'refused');
+    const due = next?.state === 'waiting' || (next?.state === 'slowed' && next.until <= performance.now());
+    if (due) {
+      // What does not go now waits for the pump() of the next connection.
+      if (this.#send({ type: 'say', text: next.text, ref: next.ref })) {
+        next.state = 'sending';
+        this.#after(CONFIRM, this.#silent);
+      }
+    } else if (next?.state === 'slowed') {
+      this.#after(next.until - performance.now(), () => this.pump());
+    }
+    this.#changed();
+  }
+
+  /** The server has it. Whether it was one of ours. */
+  said(ref) {
+    const found = this.entries.some((entry) => entry.ref === ref);
+    if (found) this.#remove(ref);
+    return found;
+  }
+
+  /** The server refused it. Whether it was one of ours. */
+  refused({ ref, code, retry_ms: wait }) {
+    const entry = this.entries.find((other) => other.ref === ref);
+    if (!entry) return false;
+    this.#unwatch(entry);
+    if (code === 'flood') Object.assign(entry, { state: 'slowed', until: performance.now() + (wait ?? 1000) });
+    else Object.assign(entry, { state: 'refused', error: code });
+    this.pump();
+    return true;
+  }
+
+  /** The connection has gone; what was under way may or may not have arrived. */
+  lost() {
+    clearTimeout(this.#timer);
+    for (const entry of this.entries) if (entry.state === 'sending') entry.state = 'unknown';
+    this.#changed();
+  }
+
+  /** Sends it again, behind the others, as a new message. */
+  again(ref) {
+    const entry = this.entries.find((other) => other.ref === ref);
+    this.#remove(ref);
+    if (entry) this.add(entry.text);
+  }
+
+  discard(ref) { this.#remove(ref); }
+
+  clear() {
+    clearTimeout(this.#timer);
+    this.entries = [];
+    this.#changed();
+  }
+
+  #remove(ref) {
+    this.#unwatch(this.entries.find((entry) => entry.ref === ref));
+    this.entries = this.entries.filter((entry) => entry.ref !== ref);
+    this.pump();
+  }
+
+  /** The timer is of the one that is on its way or slowed; the others have none. */
+  #unwatch(entry) {
+    if (entry?.state === 'sending' || entry?.state === 'slowed') clearTimeout(this.#timer);
+  }
+
+  #after(wait, act) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(act, wait);
+  }
+}
