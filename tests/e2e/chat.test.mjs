@@ -1,128 +1,307 @@
-// The shipped site as people see it: Chromium, three pages, https and wss.
+// The shipped site as people see it: Chromium over https and wss.
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
-import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { chromium } from 'playwright-core';
-import { logs, makeCertificate, repository, slowness, start, temporaryFolder } from './support/server.mjs';
+import { slowness } from './support/server.mjs';
+import { connected, enter, here, launchBrowser, newPage, openPage, said, say, serveTheSite, texts, waitForHere }
+  from './support/site.mjs';
 
 let server;
 let browser;
 
-/** conf/sluice-tls.yaml itself, with a certificate of its own and ports that the kernel chooses. */
-async function serveTheSite(ports = [0, 0]) {
-  const folder = temporaryFolder();
-  const tls = path.join(folder, 'tls');
-  fs.mkdirSync(tls);
-  makeCertificate(tls);
-  fs.cpSync(path.join(repository, 'www'), path.join(folder, 'www'), { recursive: true });
-  const conf = path.join(folder, 'conf');
-  fs.mkdirSync(conf);
-  const text = fs.readFileSync(path.join(repository, 'conf/sluice-tls.yaml'), 'utf8')
-    .replace('port: 8080\n', `port: ${ports[0]}\n    host: 127.0.0.1\n`)
-    .replace('port: 8443\n', `port: ${ports[1]}\n    host: 127.0.0.1\n`);
-  return start(text, conf);
-}
-
 before(async () => {
   server = await serveTheSite();
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    headless: true,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-      '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
+  browser = await launchBrowser();
 });
 after(() => browser?.close());
 
-/** A page of its own profile that has entered the room; its errors are kept in page.faults. */
-async function visit(nick, room, scheme = 'https') {
-  const context = await browser.newContext({ ignoreHTTPSErrors: true });
-  const page = await context.newPage();
-  page.setDefaultTimeout(15000 * slowness);
-  page.faults = [];
-  page.on('pageerror', (error) => page.faults.push(String(error)));
-  page.on('console', (message) => {
-    if (message.type() === 'error') page.faults.push(message.text());
-  });
-  await page.goto(server.url(`/?room=${encodeURIComponent(room)}`, scheme));
-  await page.getByLabel('Your name').fill(nick);
-  await page.getByRole('button', { name: 'Enter' }).click();
-  await page.getByText('Connected', { exact: true }).waitFor();
-  return page;
+async function visit(nick, room, { scheme = 'https', ...options } = {}) {
+  return enter(await newPage(browser, options), server.url('/', scheme), nick, room);
 }
 
-async function say(page, text) {
-  await page.getByLabel('Message', { exact: true }).fill(text);
-  await page.getByRole('button', { name: 'Send' }).click();
+/** Ends the pages; nothing may have gone wrong in them. */
+async function part(...pages) {
+  for (const page of pages) {
+    assert.deepEqual(page.faults, []);
+    await page.context().close();
+  }
 }
 
-/** The line of the log that holds the text. */
-const line = (page, text) => page.getByRole('log').getByRole('listitem').filter({ hasText: text });
-
-describe('the chat site', () => {
-  test('two people in a room over wss hear each other, a third in another room hears nothing', async () => {
-    const [ann, bob, eve] = await Promise.all([
-      visit('ann', 'kitchen'), visit('bob', 'kitchen'), visit('eve', 'cellar')]);
+describe('talking', () => {
+  test('two people in a room hear each other in one order, a third in another room hears nothing', async () => {
+    const [ann, bob, eve] = await Promise.all([visit('ann', 'kitchen'), visit('bob', 'kitchen'), visit('eve', 'cellar')]);
     await say(ann, 'dinner is ready');
-    await line(bob, 'ann: dinner is ready').waitFor();
-    await line(ann, 'ann: dinner is ready').waitFor();
+    await said(bob, 'dinner is ready').waitFor();
     await say(bob, 'coming 🍲');
-    await line(ann, 'bob: coming 🍲').waitFor();
+    await Promise.all([say(ann, 'bring water'), say(bob, 'wine as well?'), say(ann, 'no')]
+      .map((sent) => sent.catch(() => {})));
+    await said(ann, 'wine as well?').waitFor();
+    await said(bob, 'no').waitFor();
     await say(eve, 'anybody?');
-    await line(eve, 'eve: anybody?').waitFor();
-    assert.equal(await line(eve, /ann|bob/).count(), 0);
-    assert.equal(await line(ann, 'eve').count(), 0);
-
-    fs.mkdirSync(logs, { recursive: true });
-    await ann.screenshot({ path: path.join(logs, 'chat.png') });
-    await bob.emulateMedia({ colorScheme: 'dark' });
-    await bob.screenshot({ path: path.join(logs, 'chat-dark.png') });
-    for (const page of [ann, bob, eve]) {
-      assert.deepEqual(page.faults, []);
-      await page.context().close();
-    }
+    assert.deepEqual(await texts(ann), await texts(bob));
+    assert.equal(new Set(await texts(ann)).size, (await texts(ann)).length);
+    assert.deepEqual(await texts(eve), ['anybody?']);
+    assert.deepEqual(await here(eve), ['eve']);
+    await part(ann, bob, eve);
   });
 
   test('http and https meet in one room', async () => {
-    const [plain, secure] = await Promise.all([visit('paul', 'hall', 'http'), visit('sue', 'hall')]);
+    const [plain, secure] = await Promise.all([visit('paul', 'hall', { scheme: 'http' }), visit('sue', 'hall')]);
     await say(plain, 'over ws');
-    await line(secure, 'paul: over ws').waitFor();
+    await said(secure, 'over ws').waitFor();
     await say(secure, 'over wss');
-    await line(plain, 'sue: over wss').waitFor();
-    for (const page of [plain, secure]) await page.context().close();
+    await said(plain, 'over wss').waitFor();
+    await part(plain, secure);
   });
 
-  test('markup is shown as text', async () => {
-    const page = await visit('mal', 'markup');
-    await say(page, '<img src=x onerror=alert(1)><b>bold</b>');
-    await line(page, '<b>bold</b>').waitFor();
-    assert.equal(await page.locator('#log img, #log b').count(), 0);
-    assert.deepEqual(page.faults, []);
-    await page.context().close();
+  test('messages of one author stand in one group with the name and the time, under the day', async () => {
+    const [ann, bob] = await Promise.all([visit('ann', 'groups'), visit('bob', 'groups')]);
+    await say(ann, 'one');
+    await say(ann, 'two');
+    await said(bob, 'two').waitFor();
+    await say(bob, 'three');
+    const groups = bob.locator('#log .group:not(.pending)');
+    assert.equal(await groups.count(), 2);
+    assert.deepEqual(await groups.nth(0).locator('.text').allTextContents(), ['one', 'two']);
+    assert.equal(await groups.nth(0).locator('.by b').textContent(), 'ann');
+    assert.match(await groups.nth(0).locator('.by time').textContent(), /^\d\d:\d\d$/);
+    assert.match(await groups.nth(1).getAttribute('class'), /own/);
+    assert.equal(await bob.locator('#log .day').count(), 1);
+    assert.match(await bob.locator('#log .day').textContent(), /^\w+day.? \d+ \w+ \d{4}$/);
+    await part(ann, bob);
   });
 
-  test('a room has a name of letters, digits and _, of any script', async () => {
+  test('Enter sends, Shift+Enter breaks the line, Enter within an input method does neither', async () => {
+    const page = await visit('may', 'keys');
+    const text = page.getByLabel('Message', { exact: true });
+    await text.pressSequentially('first');
+    await page.keyboard.press('Shift+Enter');
+    await page.keyboard.type('second');
+    assert.equal(await text.inputValue(), 'first\nsecond');
+    await page.keyboard.press('Enter');
+    await said(page, 'first').waitFor();
+    assert.deepEqual(await texts(page), ['first\nsecond']);
+
+    const browserSide = await page.context().newCDPSession(page);
+    await browserSide.send('Input.imeSetComposition', { text: 'ni', selectionStart: 2, selectionEnd: 2 });
+    await text.evaluate((area) => {
+      for (const [isComposing, keyCode] of [[true, 13], [false, 229]]) {
+        area.dispatchEvent(new KeyboardEvent('keydown',
+          { key: 'Enter', isComposing, keyCode, bubbles: true, cancelable: true }));
+      }
+    });
+    assert.equal(await page.locator('#log .said').count(), 1);
+    await browserSide.send('Input.insertText', { text: '你好' });
+    assert.equal(await text.inputValue(), '你好');
+    await page.keyboard.press('Enter');
+    await said(page, '你好').waitFor();
+    await part(page);
+  });
+
+  test('who types is shown to the others until it is said', async () => {
+    const [ann, bob] = await Promise.all([visit('ann', 'typing'), visit('bob', 'typing')]);
+    await waitForHere(bob, 'ann', 'bob');
+    await bob.getByLabel('Message', { exact: true }).pressSequentially('hm');
+    await ann.getByText('bob is typing…').waitFor();
+    assert.equal(await bob.locator('#typing').textContent(), '');
+    await bob.keyboard.press('Enter');
+    await said(ann, 'hm').waitFor();
+    assert.equal(await ann.locator('#typing').textContent(), '');
+    await part(ann, bob);
+  });
+
+  test('who types no more is forgotten', async () => {
+    const [ann, bob] = await Promise.all([visit('ann', 'idle'), visit('bob', 'idle')]);
+    await waitForHere(bob, 'ann', 'bob');
+    await bob.getByLabel('Message', { exact: true }).pressSequentially('h');
+    await ann.getByText('bob is typing…').waitFor();
+    await ann.waitForFunction(() => document.getElementById('typing').textContent === '');
+    await part(ann, bob);
+  });
+
+  test('a flood is slowed, told, and arrives whole and in order by itself', async () => {
+    const strict = await serveTheSite({ chat: 'rate: 6' });
+    const [ann, bob] = await Promise.all(['ann', 'bob'].map(async (nick) =>
+      enter(await newPage(browser), strict.url('/', 'https'), nick, 'flood')));
+    await waitForHere(bob, 'ann', 'bob');
+    const all = Array.from({ length: 8 }, (_, number) => `number ${number}`);
+    await ann.evaluate((texts) => {
+      for (const text of texts) {
+        document.getElementById('text').value = text;
+        document.getElementById('say').requestSubmit();
+      }
+    }, all);
+    await ann.getByText(/^Too fast: goes out in \d+ s$/).waitFor();
+    await said(bob, 'number 7').waitFor();
+    assert.deepEqual(await texts(bob), all);
+    assert.deepEqual(await texts(ann), all);
+    assert.equal(await ann.locator('#log .pending').count(), 0);
+    await part(ann, bob);
+  });
+
+  test('a text over the limit stays where it is, and the page says by how much', async () => {
+    const page = await visit('lot', 'long');
+    const text = page.getByLabel('Message', { exact: true });
+    await text.fill('ä'.repeat(2005));
+    await text.press('Enter');
+    await page.getByText('Too long by 10 bytes.').waitFor();
+    assert.equal(await page.locator('#log .said').count(), 0);
+    await text.fill('ä'.repeat(2000));
+    await text.press('Enter');
+    await said(page, 'ä'.repeat(2000)).waitFor();
+    await part(page);
+  });
+
+  test('what comes out of sight is counted, in the log and in the title', async () => {
+    const [ann, bob] = await Promise.all([visit('ann', 'unseen'), visit('bob', 'unseen', { viewport: { width: 600, height: 400 } })]);
+    for (let count = 0; count < 12; count++) await say(ann, `line ${count}`);
+    await said(bob, 'line 11').waitFor();
+    await bob.locator('#log').hover();
+    await bob.mouse.wheel(0, -4000);
+    await bob.locator('#log.reading').waitFor();
+    await say(ann, 'while you read');
+    const newer = bob.getByRole('button', { name: '1 new message', exact: true });
+    await newer.waitFor();
+    await newer.click();
+    await said(bob, 'while you read').waitFor();
+    await newer.waitFor({ state: 'hidden' });
+
+    const hide = (hidden) => bob.evaluate((now) => {
+      Object.defineProperty(document, 'hidden', { value: now, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+    await hide(true);
+    await say(ann, 'while away');
+    await say(ann, 'still away');
+    await bob.waitForFunction(() => document.title === '(2) unseen · Sluice chat');
+    await hide(false);
+    assert.equal(await bob.title(), 'unseen · Sluice chat');
+    await part(ann, bob);
+  });
+});
+
+describe('who is here', () => {
+  test('comings and goings are seen, and one person with two windows once', async () => {
+    const ann = await visit('ann', 'porch');
+    const bob = await visit('bob', 'porch');
+    await waitForHere(ann, 'ann', 'bob');
+    await ann.getByText('bob joined').waitFor();
+    const second = await openPage(bob.context());
+    await second.goto(server.url('/?room=porch', 'https'));
+    await connected(second);
+    await ann.getByText('2 windows').waitFor();
+    assert.deepEqual((await here(ann)).sort(), ['ann', 'bob']);
+    assert.equal(await ann.locator('#here').textContent(), '2 people here');
+    await second.close();
+    await ann.getByText('2 windows').waitFor({ state: 'hidden' });
+    await waitForHere(ann, 'ann', 'bob');
+
+    const before = performance.now();
+    await bob.close();
+    await waitForHere(ann, 'ann');
+    const took = performance.now() - before;
+    assert.ok(took < 1000 * slowness, `it took ${took} ms to see that bob had gone`);
+    assert.equal(await ann.getByText('bob left').count() + await ann.getByText('bob joined').count(), 0,
+      'who came and went leaves no line');
+    await part(ann);
+    await bob.context().close();
+  });
+
+  test('a name that somebody has is numbered at the entrance and refused afterwards', async () => {
+    const ann = await visit('Ann', 'names');
+    const other = await visit('ann', 'names');
+    await other.getByText('ann is somebody else here; you are ann 2.').waitFor();
+    await waitForHere(ann, 'Ann', 'ann 2');
+    const name = other.locator('#called');
+    assert.equal(await name.inputValue(), 'ann 2');
+    await name.fill('ANN');
+    await other.getByRole('button', { name: 'Change' }).click();
+    await other.getByText('Somebody else has this name.').waitFor();
+    await name.fill('Nina');
+    await name.press('Enter');
+    await ann.getByText('ann 2 is now Nina').waitFor();
+    await waitForHere(ann, 'Ann', 'Nina');
+    await say(other, 'it is me');
+    await said(ann, 'it is me').waitFor();
+    assert.equal(await ann.locator('#log .by b').last().textContent(), 'Nina');
+    await part(ann, other);
+  });
+
+  test('a new name goes to all windows of the person', async () => {
+    const one = await visit('Lea', 'windows');
+    const two = await openPage(one.context());
+    await two.goto(server.url('/?room=windows', 'https'));
+    await connected(two);
+    await waitForHere(one, 'Lea');
+    await one.locator('#called').fill('Lia');
+    await one.getByRole('button', { name: 'Change' }).click();
+    await waitForHere(one, 'Lia');
+    await waitForHere(two, 'Lia');
+    assert.equal(await two.locator('#called').inputValue(), 'Lia');
+    await part(one);
+  });
+});
+
+describe('rooms', () => {
+  test('the address brings somebody to the room, and back and forward between rooms', async () => {
     const page = await visit('zoë', 'küche_2');
-    await say(page, 'grüß dich');
-    await line(page, 'zoë: grüß dich').waitFor();
+    assert.equal(new URL(page.url()).searchParams.get('room'), 'küche_2');
+    assert.equal(await page.locator('#address').inputValue(), page.url());
     await page.getByRole('button', { name: 'Leave' }).click();
-    await page.getByLabel('Room').fill('not a room');
+    await page.getByLabel('Room', { exact: true }).fill('flur');
     await page.getByRole('button', { name: 'Enter' }).click();
-    await page.getByRole('alert').getByText('letters, digits').waitFor();
-    await page.context().close();
+    await connected(page);
+    assert.equal(await page.locator('#where').textContent(), 'flur');
+    await page.goBack();
+    await page.goBack();
+    await connected(page);
+    assert.equal(await page.locator('#where').textContent(), 'küche_2');
+    await page.reload();
+    await connected(page);
+    assert.equal(await page.locator('#where').textContent(), 'küche_2');
+    await part(page);
   });
 
-  test('a page whose connection is lost says so and comes back', async () => {
-    const page = await visit('rob', 'lost');
-    const ports = ['http', 'https'].map((scheme) => new URL(server.url('/', scheme)).port);
-    await server.stop();
-    await page.getByText('Connection lost').waitFor();
-    assert.equal(await page.getByRole('button', { name: 'Send' }).isDisabled(), true);
-    server = await serveTheSite(ports);
-    await page.getByText('Connected', { exact: true }).waitFor();
-    await say(page, 'here again');
-    await line(page, 'rob: here again').waitFor();
-    await page.context().close();
+  test('wrong names of people and rooms are told before anything is sent', async () => {
+    const page = await newPage(browser);
+    await page.goto(server.url('/?room=not%20a%20room', 'https'));
+    const enterNow = page.getByRole('button', { name: 'Enter' });
+    await enterNow.click();
+    await page.getByRole('alert').getByText('Please give a name.').waitFor();
+    await page.getByRole('textbox', { name: 'Your name' }).fill('x'.repeat(41));
+    await enterNow.click();
+    await page.getByRole('alert').getByText('A name has up to 40 characters.').waitFor();
+    await page.getByRole('textbox', { name: 'Your name' }).fill('ann');
+    await enterNow.click();
+    await page.getByRole('alert').getByText('letters, digits').waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'room');
+    await part(page);
+  });
+
+  test('all of it works by keyboard alone, on a phone too', async () => {
+    const page = await newPage(browser, { viewport: { width: 390, height: 780 } });
+    await page.goto(server.url('/', 'https'));
+    await page.keyboard.type('kay');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('ControlOrMeta+A');
+    await page.keyboard.type('keyboard');
+    await page.keyboard.press('Enter');
+    await connected(page);
+    await page.keyboard.type('typed');
+    await page.keyboard.press('Enter');
+    await said(page, 'typed').waitFor();
+    const focus = () => page.evaluate(() => document.activeElement.id);
+    const seen = [];
+    for (let step = 0; step < 12 && !seen.includes('who'); step++) {
+      await page.keyboard.press('Shift+Tab');
+      seen.push(await focus());
+    }
+    assert.deepEqual(seen, ['log', 'who']);
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: 'Leave' }).waitFor();
+    assert.equal(await page.locator('#who').getAttribute('aria-expanded'), 'true');
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'Leave' }).waitFor({ state: 'hidden' });
+    assert.equal(await focus(), 'who');
+    await part(page);
   });
 });

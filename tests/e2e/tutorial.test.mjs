@@ -1,10 +1,11 @@
 // The tutorial that Sluice began from, and the two Vue components: Chromium over https and wss.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { chromium } from 'playwright-core';
-import { logs, makeCertificate, repository, slowness, start, temporaryFolder } from './support/server.mjs';
+import { logs, makeCertificate, repository, start, temporaryFolder } from './support/server.mjs';
+import { launchBrowser, newPage, serveTheSite } from './support/site.mjs';
 
 let server;
 let browser;
@@ -27,27 +28,15 @@ function serve(port = 0) {
 before(async () => {
   makeCertificate(folder);
   server = await serve();
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    headless: true,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-      '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
+  browser = await launchBrowser();
 });
 after(() => browser?.close());
 
-/** A page of its own profile; prepare(page) comes before it is loaded. */
-async function visit(suffix, prepare = async () => {}) {
-  const context = await browser.newContext({ ignoreHTTPSErrors: true });
-  const page = await context.newPage();
-  page.setDefaultTimeout(15000 * slowness);
-  page.faults = [];
+/** A page of its own profile with these options; prepare(page) comes before it is loaded. */
+async function visit(suffix, prepare = async () => {}, options = {}) {
+  const page = await newPage(browser, options);
   page.sockets = [];
   page.on('websocket', (socket) => page.sockets.push(socket));
-  page.on('pageerror', (error) => page.faults.push(String(error)));
-  page.on('console', (message) => {
-    if (message.type() === 'error') page.faults.push(message.text());
-  });
   await prepare(page);
   await page.goto(server.url(suffix, 'https'));
   return page;
@@ -135,8 +124,6 @@ describe('the Vue page', () => {
     await lines(page, 'JSON').filter({ hasText: '{"type":"say","text":"<b>bold</b>"}' }).waitFor();
     assert.equal(await page.locator('b').count(), 0);
     assert.equal(await lines(page, 'JSON').count(), 2);
-    fs.mkdirSync(logs, { recursive: true });
-    await page.screenshot({ path: path.join(logs, 'vue.png') });
     assert.deepEqual(page.faults, []);
 
     const { port } = new URL(server.url('/', 'https'));
@@ -178,5 +165,98 @@ describe('the Vue page', () => {
     assert.equal(page.sockets.length, 3);
     assert.deepEqual(page.faults, []);
     await page.context().close();
+  });
+
+  const axe = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+  /** Nothing is wider than the page, and axe finds no fault. */
+  async function assertSound(page, what) {
+    assert.deepEqual(await page.evaluate(() => {
+      const wide = document.documentElement.clientWidth;
+      return [document.documentElement, ...document.querySelectorAll('body *')]
+        .filter((one) => one.scrollWidth > Math.max(one.clientWidth, 1) + 1 && getComputedStyle(one).display !== 'inline'
+          || one.getBoundingClientRect().right > wide + 1)
+        .map((one) => `${one.tagName}#${one.id}.${one.className}`);
+    }), [], what);
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => window.axe.run(document,
+      { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+    assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join('; ')}`), [], what);
+  }
+
+  const views = [
+    ['desktop-light', { width: 1200, height: 720 }, 'light'],
+    ['desktop-dark', { width: 1200, height: 720 }, 'dark'],
+    ['phone-light', { width: 390, height: 780 }, 'light'],
+    ['phone-dark', { width: 320, height: 640 }, 'dark'],
+  ];
+  for (const [name, viewport, colorScheme] of views) {
+    test(`${name}: fits and is readable, connected, full of long lines and lost`, async () => {
+      let near;
+      const page = await visit('/vue.html', (one) => one.routeWebSocket('**/ws/vue/', (socket) => {
+        near = socket;
+        socket.connectToServer();
+      }), { viewport, colorScheme });
+      fs.mkdirSync(logs, { recursive: true });
+      await lines(page, 'JSON').first().waitFor();
+      await lines(page, 'Captures').first().waitFor();
+      const dark = await page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/\d+/)[0] < 128);
+      assert.equal(dark, colorScheme === 'dark');
+      await assertSound(page, 'connected');
+      for (const text of ['short', 'w'.repeat(600), 'word '.repeat(60), '<img src=x onerror=alert(1)>', '漢字'.repeat(100)]) {
+        await part(page, 'JSON').getByLabel('Message', { exact: true }).fill(text);
+        await press(part(page, 'JSON'), 'Send');
+      }
+      await lines(page, 'JSON').nth(5).waitFor();
+      await assertSound(page, 'full');
+      await page.screenshot({ path: path.join(logs, `vue-${name}.png`), fullPage: true });
+      // It stays lost: the next try, a quarter of a second later or more, never comes.
+      await page.evaluate(() => {
+        const after = window.setTimeout;
+        window.setTimeout = (act, ms = 0, ...rest) => (ms < 250 ? after(act, ms, ...rest) : 0);
+      });
+      await near.close({ code: 1013, reason: 'enough' });
+      await part(page, 'JSON').getByText('Connection lost').waitFor();
+      await press(part(page, 'Captures'), 'Destroy');
+      await assertSound(page, 'lost');
+      await page.screenshot({ path: path.join(logs, `vue-${name}-lost.png`), fullPage: true });
+      assert.deepEqual(page.faults, []);
+      await page.context().close();
+    });
+  }
+
+  test('the newest line is in view, unless somebody has scrolled up', async () => {
+    const page = await visit('/vue.html');
+    const log = part(page, 'JSON').getByRole('log');
+    const below = () => log.evaluate((one) => one.scrollHeight - one.scrollTop - one.clientHeight);
+    const say = async (text) => {
+      await part(page, 'JSON').getByLabel('Message', { exact: true }).fill(text);
+      await press(part(page, 'JSON'), 'Send');
+      await lines(page, 'JSON').filter({ hasText: `"${text}"` }).waitFor();
+    };
+    await lines(page, 'JSON').first().waitFor();
+    for (let i = 0; i < 20; i++) await say(`line ${i}`);
+    assert.ok(await below() < 2, `${await below()} pixels below`);
+    await log.evaluate((one) => { one.scrollTop = 0; });
+    await say('the last one');
+    assert.ok(await below() > 100, `${await below()} pixels below`);
+    await page.context().close();
+  });
+
+  test('says that Vue is not served, with the shipped configuration', async () => {
+    const site = await serveTheSite();
+    for (const [name, viewport, colorScheme] of views) {
+      const page = await newPage(browser, { viewport, colorScheme });
+      await page.goto(site.url('/vue.html', 'https'));
+      const alert = page.getByRole('alert').filter({ hasText: 'Vue is not served at /lib/vue/' });
+      await alert.waitFor();
+      assert.match(await alert.textContent(), /conf\/examples\/vue\.yaml/);
+      await assertSound(page, name);
+      // The missing script, and nothing else.
+      assert.ok(page.faults.length > 0);
+      for (const fault of page.faults) assert.match(fault, /404|vue\.runtime\.min\.js/);
+      if (name === 'phone-dark') await page.screenshot({ path: path.join(logs, 'vue-not-served.png') });
+      await page.context().close();
+    }
   });
 });
