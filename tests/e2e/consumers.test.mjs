@@ -1,5 +1,6 @@
-// Consumers as authors make them: the README's, compiled by its own command; of several files, in
-// C++, with names that libraries have too; replaced on disk while loaded; asking before they accept.
+// Consumers as authors make them: the README's, made, served and used as it says; of several files,
+// in C++, with names that libraries have too; replaced on disk while loaded; asking before they
+// accept.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -8,7 +9,8 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { connect } from './support/client.mjs';
 import { Raw } from './support/raw.mjs';
-import { repository, run, start, temporaryFolder, testPlugins, within, writeConfiguration } from './support/server.mjs';
+import { program, repository, run, start, temporaryFolder, testPlugins, within, writeConfiguration } from './support/server.mjs';
+import { launchBrowser, newPage } from './support/site.mjs';
 
 /** A configuration with a route /NAME/GROUP/ for each consumer. */
 const routes = (pluginDir, names, more = '') => `
@@ -27,23 +29,73 @@ ${names.map((name) => `
 const handshake = (target) => `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n`
   + 'Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
 
+// A fenced block with its language, and the name that the paragraph before it begins with.
+const BLOCK = /(?:^`([\w./]+)`(?:[^\n]|\n(?!\n))*:?\n\n)?^```(\w+)\n([\s\S]*?)^```$/gm;
+
+/** A folder with what the README's reader has after script/server: the headers and the program. */
+function checkout() {
+  const folder = temporaryFolder();
+  fs.symlinkSync(path.join(repository, 'gateway'), path.join(folder, 'gateway'));
+  fs.mkdirSync(path.join(folder, 'build/release/bin'), { recursive: true });
+  fs.symlinkSync(program, path.join(folder, 'build/release/bin/sluice'));
+  return folder;
+}
+
+/**
+ * Does what a section of the README says, block by block: saves the files, runs the commands. Stops
+ * at the command that serves and returns its configuration's folder and text.
+ */
+function follow(section, folder) {
+  for (const [, name, language, text] of section.matchAll(BLOCK)) {
+    if (language !== 'sh') {
+      assert.ok(name, `no paragraph names the file of this block:\n${text}`);
+      fs.writeFileSync(path.join(folder, name), text);
+      continue;
+    }
+    for (const line of text.trimEnd().split('\n')) {
+      const command = line.replace(/\s+#.*/, '');
+      const [, served] = command.match(/^\S+ -c (\S+)$/) ?? [];
+      if (served) return { folder, text: fs.readFileSync(path.join(folder, served), 'utf8') };
+      const said = execFileSync('bash', ['-ec', `${command}\npwd`], { cwd: folder, encoding: 'utf8', stdio: 'pipe' });
+      folder = said.trimEnd().split('\n').pop();
+    }
+  }
+  return assert.fail('the README serves nothing');
+}
+
 describe('authors', () => {
-  test("the README's consumer, copied out and compiled by the README's command, works", async () => {
+  test("the README's five minutes, followed to the letter, end with two pages that hear each other", async () => {
     const readme = fs.readFileSync(path.join(repository, 'README.md'), 'utf8');
-    const code = readme.match(/```c\n([\s\S]*?)```/)[1];
-    const [command, ...words] = readme.match(/^cc -shared .*$/m)[0].split(' ');
-    const folder = temporaryFolder();
-    fs.writeFileSync(path.join(folder, 'relay.c'), code);
-    fs.symlinkSync(path.join(repository, 'gateway'), path.join(folder, 'gateway'));
-    execFileSync(command, words, { cwd: folder, stdio: 'pipe' });
-    const server = await start(routes(folder, ['relay']));
-    const one = await connect(server.wsUrl('/relay/kitchen/'));
-    const two = await connect(server.wsUrl('/relay/kitchen/'));
-    one.send('hello');
-    assert.equal(await one.next(), 'hello');
-    assert.equal(await two.next(), 'hello');
-    assert.doesNotMatch(server.log, /other symbols/);
-    await server.stop();
+    const [, section] = readme.match(/^## A consumer in five minutes\n([\s\S]*?)^## /m);
+    const { folder, text } = follow(section, checkout());
+    // The port is the reader's, and may be taken here.
+    const address = new URL(section.match(/Open (http:\S+)/)[1]);
+    assert.ok(text.includes(`port: ${address.port}}`), text);
+    const server = await start(text.replace(`port: ${address.port}}`, 'port: 0}'), folder);
+    const browser = await launchBrowser();
+    try {
+      const pages = [await newPage(browser), await newPage(browser)];
+      for (const page of pages) {
+        await page.goto(server.url(address.pathname));
+        await page.getByRole('button', { name: 'Say', disabled: false }).waitFor();
+      }
+      const [one, two] = pages;
+      await one.getByLabel('Message').fill('hello');
+      await one.getByRole('button', { name: 'Say' }).click();
+      for (const page of pages) await page.getByText('hello', { exact: true }).waitFor();
+      await two.getByLabel('Message').fill('<b>and back</b>');
+      await two.getByLabel('Message').press('Enter');
+      for (const page of pages) {
+        await page.getByText('<b>and back</b>').waitFor();
+        // The browser may ask for an icon, which the example leaves out.
+        assert.deepEqual(page.faults.filter((fault) => !/Failed to load resource.*404/.test(fault)), []);
+      }
+      assert.doesNotMatch(server.log, /other symbols/);
+      await server.stop();
+      await one.getByText('closed: 1001').waitFor();
+    } finally {
+      await browser.close();
+    }
   });
 
   test('of two C files, in C++, and with names that libraries have too', async () => {
