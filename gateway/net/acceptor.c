@@ -2,18 +2,16 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <linux/sockios.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "loop/loop.h"
 #include "net/tls.h"
 #include "observe/log.h"
+#include "websocket/plain_transport.h"
+#include "websocket/progress.h"
 
 #define LISTENING_MAX 8
 
@@ -24,7 +22,6 @@
 #define PAUSE_LOG_MS 60000
 
 #define SWEEP_MS 5000
-#define STALL_MS 60000
 
 struct acceptor {
     struct loop *loop;
@@ -39,13 +36,15 @@ struct acceptor {
     struct timer pause;
     uint64_t pause_logged_at; /* 0: never */
 
-    h2o_linklist_t accepted;
-    struct timer sweep; /* set while there are connections */
+    size_t open;             /* connections that are still counted */
+    h2o_linklist_t accepted; /* those that h2o serves */
+    struct timer sweep;      /* set while there are such */
 };
 
 /* One for each connection, from accept to close. */
 struct accepted {
-    h2o_linklist_t link;
+    struct keeper keeper;
+    h2o_linklist_t link; /* among those that h2o serves */
     struct acceptor *acceptor;
     h2o_socket_t *socket;
     uint64_t taken;         /* a figure that moves whenever the client takes bytes */
@@ -54,26 +53,8 @@ struct accepted {
 
 /* --- clients that do not read --- */
 
-/* What the peer acknowledged is the one figure that moves with each byte taken: the length of a
-   queue that is refilled does not. Sockets with a path have no such figure; bytes handed over less
-   bytes queued comes near. */
-static uint64_t bytes_taken(h2o_socket_t *socket) {
-    int fd = h2o_socket_get_fd(socket), queued = 0;
-    struct tcp_info info;
-    socklen_t size = sizeof(info);
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0)
-        return info.tcpi_bytes_acked;
-    ioctl(fd, SIOCOUTQ, &queued);
-    return socket->bytes_written - (uint64_t)queued;
-}
-
-/* The shutdown makes the pending write fail, and whoever owns the socket closes it as it always
-   does. Lingering for 0 s lets the kernel drop what it holds for the client, with a reset. */
 static void cut_off(struct accepted *accepted) {
-    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    int fd = h2o_socket_get_fd(accepted->socket);
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-    shutdown(fd, SHUT_RDWR);
+    progress_cut_off(h2o_socket_get_fd(accepted->socket));
     atomic_fetch_add_explicit(&accepted->acceptor->count->stalled, 1, memory_order_relaxed);
 }
 
@@ -82,13 +63,14 @@ static void check_progress(struct accepted *accepted, uint64_t now) {
         accepted->waiting_since = 0;
         return;
     }
-    uint64_t taken = bytes_taken(accepted->socket);
+    uint64_t taken =
+        progress_of(h2o_socket_get_fd(accepted->socket), accepted->socket->bytes_written);
     if (accepted->waiting_since == 0 || taken != accepted->taken) {
         accepted->waiting_since = now;
         accepted->taken = taken;
         return;
     }
-    if (now - accepted->waiting_since >= STALL_MS) {
+    if (now - accepted->waiting_since >= PROGRESS_STALL_MS) {
         accepted->waiting_since = 0;
         cut_off(accepted);
     }
@@ -107,20 +89,36 @@ static void sweep(struct timer *timer) {
 /* --- a connection's begin and end --- */
 
 static void free_when_done(struct acceptor *acceptor) {
-    if (acceptor->listening_count != 0 || !h2o_linklist_is_empty(&acceptor->accepted))
+    if (acceptor->listening_count != 0 || acceptor->open != 0)
         return;
     loop_timer_clear(acceptor->loop, &acceptor->sweep);
     tls_free(acceptor->tls);
     free(acceptor);
 }
 
-static void on_closed(void *data) {
-    struct accepted *accepted = data;
-    struct acceptor *acceptor = accepted->acceptor;
+static void leave_sweep(struct keeper *keeper) {
+    struct accepted *accepted = H2O_STRUCT_FROM_MEMBER(struct accepted, keeper, keeper);
     h2o_linklist_unlink(&accepted->link);
+}
+
+static void count_out(struct keeper *keeper) {
+    struct accepted *accepted = H2O_STRUCT_FROM_MEMBER(struct accepted, keeper, keeper);
+    struct acceptor *acceptor = accepted->acceptor;
     free(accepted);
+    acceptor->open--;
     atomic_fetch_sub_explicit(&acceptor->count->open, 1, memory_order_relaxed);
     free_when_done(acceptor);
+}
+
+static void count_stalled(struct keeper *keeper) {
+    struct accepted *accepted = H2O_STRUCT_FROM_MEMBER(struct accepted, keeper, keeper);
+    atomic_fetch_add_explicit(&accepted->acceptor->count->stalled, 1, memory_order_relaxed);
+}
+
+/* h2o has closed it. */
+static void on_closed(void *data) {
+    leave_sweep(data);
+    count_out(data);
 }
 
 /* Counting first and giving back keeps the limit exact with several threads. */
@@ -160,10 +158,12 @@ static void admit(struct acceptor *acceptor, h2o_socket_t *socket) {
         return;
     }
     struct accepted *accepted = h2o_mem_alloc(sizeof(*accepted));
-    *accepted = (struct accepted){.acceptor = acceptor, .socket = socket};
+    *accepted = (struct accepted){
+        .keeper = {leave_sweep, count_out, count_stalled}, .acceptor = acceptor, .socket = socket};
     h2o_linklist_insert(&acceptor->accepted, &accepted->link);
+    acceptor->open++;
     socket->on_close.cb = on_closed;
-    socket->on_close.data = accepted;
+    socket->on_close.data = &accepted->keeper;
     if (acceptor->sweep.slot == 0)
         loop_timer_set(acceptor->loop, &acceptor->sweep, SWEEP_MS);
     h2o_accept(&acceptor->accept, socket);

@@ -9,6 +9,7 @@
 #include "consumer/instance.h"
 #include "loop/loop.h"
 #include "websocket/h2o_transport.h"
+#include "websocket/plain_transport.h"
 
 #define KEY_SIZE 24
 #define RETRY_AFTER "5"
@@ -122,8 +123,10 @@ static void on_upgraded(void *data, h2o_socket_t *sock, size_t head_size) {
     struct session *session = conn == NULL ? NULL : connection_upgraded(conn);
     if (session == NULL)
         h2o_socket_close(sock);
-    else
+    else if (sock->ssl != NULL)
         h2o_transport_attach(session, sock, head_size);
+    else
+        plain_transport_attach(session, sock, head_size);
 }
 
 /* RFC 6455 section 4.2.2: base64 of the SHA-1 of key and GUID. */

@@ -31,7 +31,8 @@ struct h2o_transport {
     h2o_socket_t *socket;
     struct loop_entry resume; /* input waits in socket->input */
     bool reading;
-    uint8_t *rest; /* the start of a frame; NULL mostly */
+    size_t writing; /* bytes of the write under way */
+    uint8_t *rest;  /* the start of a frame; NULL mostly */
     size_t rest_size;
 };
 
@@ -71,24 +72,6 @@ static void on_gone(struct h2o_transport *transport) {
     session_lost(transport->session);
 }
 
-/* A plain socket has input. Level-triggered: what is left for the next turn announces itself. Mail
-   goes first: see loop_catch_up. */
-static void on_readable(h2o_socket_t *socket, const char *error) {
-    struct h2o_transport *transport = socket->data;
-    ssize_t size = 0;
-    if (!loop_catch_up(transport->loop))
-        return;
-    if (error == NULL)
-        size = recv(h2o_socket_get_fd(socket), place_rest(transport), INPUT_MAX, MSG_DONTWAIT);
-    if (size == -1 && (errno == EAGAIN || errno == EINTR))
-        return;
-    loop_catch_up_all(transport->loop);
-    if (size <= 0)
-        on_gone(transport);
-    else
-        hand_over(transport, (size_t)size);
-}
-
 /* Hands over input that h2o has buffered. */
 static void drain(struct h2o_transport *transport) {
     h2o_socket_t *socket = transport->socket;
@@ -126,7 +109,7 @@ static void start_reading(struct h2o_transport *transport) {
     if (socket->input->size > 0)
         loop_queue(transport->loop, LOOP_CALLS, &transport->resume);
     else
-        h2o_socket_read_start(socket, socket->ssl == NULL ? on_readable : on_decrypted);
+        h2o_socket_read_start(socket, on_decrypted);
 }
 
 static void on_resume(struct loop_entry *entry) {
@@ -157,7 +140,10 @@ static void read_input(void *io, bool on) {
 
 static void on_written(h2o_socket_t *socket, const char *error) {
     struct h2o_transport *transport = socket->data;
-    session_written(transport->session, error == NULL);
+    if (error == NULL)
+        session_written(transport->session, transport->writing);
+    else
+        session_lost(transport->session);
 }
 
 /* h2o encrypts each part by itself: small ones are copied together, so that a turn's messages share
@@ -182,24 +168,21 @@ static size_t join(const struct iovec *parts, size_t count, h2o_iovec_t *buffers
     return joined;
 }
 
-static size_t pass(const struct iovec *parts, size_t count, h2o_iovec_t *buffers) {
-    for (size_t i = 0; i < count; i++)
-        buffers[i] = (h2o_iovec_t){parts[i].iov_base, parts[i].iov_len};
-    return count;
-}
-
-static void write_output(void *io, const struct iovec *parts, size_t count) {
+static ssize_t write_output(void *io, const struct iovec *parts, size_t count) {
     struct h2o_transport *transport = io;
     h2o_iovec_t buffers[TRANSPORT_PARTS_MAX];
     assert(count <= TRANSPORT_PARTS_MAX);
-    size_t filled =
-        transport->socket->ssl == NULL ? pass(parts, count, buffers) : join(parts, count, buffers);
+    transport->writing = 0;
+    for (size_t i = 0; i < count; i++)
+        transport->writing += parts[i].iov_len;
+    size_t filled = join(parts, count, buffers);
     h2o_socket_write(transport->socket, buffers, filled, on_written);
+    return TRANSPORT_LATER;
 }
 
 /* --- the end --- */
 
-/* A TLS socket stays silent here: h2o can send its close_notify only when it closes both ways. */
+/* h2o can send its close_notify only when it closes both ways. */
 static void shut_output(void *io) {
     struct h2o_transport *transport = io;
     shutdown(h2o_socket_get_fd(transport->socket), SHUT_WR);
@@ -208,11 +191,9 @@ static void shut_output(void *io) {
 static void end_connection(void *io) {
     struct h2o_transport *transport = io;
     h2o_socket_t *socket = transport->socket;
-    if (socket->ssl != NULL) {
-        const unsigned farewell_ms = TLS_FAREWELL_MS;
-        setsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_USER_TIMEOUT, &farewell_ms,
-                   sizeof(farewell_ms));
-    }
+    const unsigned farewell_ms = TLS_FAREWELL_MS;
+    setsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_USER_TIMEOUT, &farewell_ms,
+               sizeof(farewell_ms));
     loop_unqueue(transport->loop, LOOP_CALLS, &transport->resume);
     free(transport->rest);
     free(transport);
@@ -232,11 +213,7 @@ void h2o_transport_attach(struct session *session, h2o_socket_t *socket, size_t 
         .session = session, .loop = loop_current(), .socket = socket, .resume = {.run = on_resume}};
     socket->data = transport;
     h2o_buffer_consume(&socket->input, reqsize);
-    if (socket->ssl == NULL) {
-        h2o_socket_dont_read(socket, 1);
-    } else {
-        const int size = TLS_RECEIVE_BYTES;
-        setsockopt(h2o_socket_get_fd(socket), SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-    }
+    const int size = TLS_RECEIVE_BYTES;
+    setsockopt(h2o_socket_get_fd(socket), SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
     session_attach(session, &over_h2o, transport);
 }

@@ -1,8 +1,7 @@
 /*
- * The transport over libh2o's sockets, plain and TLS: takes a connection over when its handshake's
- * 101 has left. A plain socket is only watched by h2o and read here, into memory that all
- * connections of the thread share, so that an idle one holds no buffer; a TLS socket is read and
- * decrypted by h2o. The session's thread, from its loop's callbacks.
+ * The transport over libh2o's TLS sockets: takes a connection over when its handshake's 101 has
+ * left; h2o reads and decrypts, encrypts and writes. The session's thread, from its loop's
+ * callbacks.
  */
 #ifndef SLUICE_WEBSOCKET_H2O_TRANSPORT_H
 #define SLUICE_WEBSOCKET_H2O_TRANSPORT_H

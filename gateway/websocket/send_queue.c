@@ -112,8 +112,9 @@ size_t send_queue_begin(struct send_queue *queue, struct iovec *parts, size_t mo
     return queue->busy;
 }
 
-void send_queue_written(struct send_queue *queue) {
-    size_t done = queue->begun + queue->writing;
+void send_queue_written(struct send_queue *queue, size_t size) {
+    assert(size <= queue->writing);
+    size_t done = queue->begun + size;
     queue->busy = 0;
     queue->begun = 0;
     queue->writing = 0;

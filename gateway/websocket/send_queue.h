@@ -43,8 +43,8 @@ size_t send_queue_fixed_bytes(const struct send_queue *queue);
 size_t send_queue_begin(struct send_queue *queue, struct iovec *parts, size_t most,
                         size_t bytes_most);
 
-/* The write under way is done. */
-void send_queue_written(struct send_queue *queue);
+/* The write under way is done: the first size bytes of it have left. */
+void send_queue_written(struct send_queue *queue, size_t size);
 
 /* Forgets everything, a write under way included. */
 void send_queue_clear(struct send_queue *queue);

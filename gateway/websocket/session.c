@@ -33,6 +33,7 @@ struct session {
 
     enum state state;
     bool pinged;          /* no input since the last ping */
+    bool full;            /* the transport takes no more until session_writable */
     struct frame *ending; /* the close frame whose code and reason `closed` will tell; NULL: 1006 */
 
     struct loop_entry calls, bytes, ends;
@@ -126,13 +127,16 @@ static void take_pong(struct session *session) {
 
 static void on_bytes(struct loop_entry *entry) {
     struct session *session = H2O_STRUCT_FROM_MEMBER(struct session, bytes, entry);
-    if (session->state == ENDED || session->queue.busy > 0)
+    if (session->state == ENDED || session->queue.busy > 0 || session->full)
         return;
     take_pong(session);
     struct iovec parts[TRANSPORT_PARTS_MAX];
     size_t count = send_queue_begin(&session->queue, parts, TRANSPORT_PARTS_MAX, WRITE_BYTES_MAX);
-    if (count > 0)
-        session->transport->write(session->io, parts, count);
+    if (count == 0)
+        return;
+    ssize_t size = session->transport->write(session->io, parts, count);
+    if (size != TRANSPORT_LATER)
+        session_written(session, (size_t)size);
 }
 
 static bool fits(const struct session *session, size_t size) {
@@ -299,7 +303,9 @@ static void on_calls(struct loop_entry *entry) {
     struct session *session = H2O_STRUCT_FROM_MEMBER(struct session, calls, entry);
     if (session->state == ENDED && session->events != NULL)
         tell_closed(session);
-    else if (moves_again(session))
+    else if (session->state != ENDED)
+        queue_bytes(session);
+    if (moves_again(session))
         tell_unblocked(session);
 }
 
@@ -395,20 +401,23 @@ size_t session_queued(const struct session *session) {
 
 /* --- for transports --- */
 
-void session_written(struct session *session, bool ok) {
-    if (!ok) {
-        session_lost(session);
-        return;
-    }
-    send_queue_written(&session->queue);
+/* The owner is told later, and a long queue goes on in the next turn: one that is read as fast as
+   it is written must not hold the loop. */
+void session_written(struct session *session, size_t size) {
+    session->full = size < session->queue.writing;
+    send_queue_written(&session->queue, size);
     if (session->state == ENDED)
         return;
-    if (session->queue.count > 0 || session->pong != NULL)
-        queue_bytes(session);
-    else
+    bool more = session->queue.count > 0 || session->pong != NULL;
+    if (!more)
         on_flushed(session);
-    if (moves_again(session))
-        tell_unblocked(session);
+    if ((more && !session->full) || moves_again(session))
+        loop_queue(session->loop, LOOP_CALLS, &session->calls);
+}
+
+void session_writable(struct session *session) {
+    session->full = false;
+    queue_bytes(session);
 }
 
 void session_lost(struct session *session) { end(session); }

@@ -95,8 +95,11 @@ size_t session_queued(const struct session *session);
    SESSION_REST_MAX at most, and gives them again with what follows. It should give no more than
    64 KiB in one turn, so that no peer holds the loop. */
 size_t session_input(struct session *session, uint8_t *data, size_t size);
-/* The outstanding write is done, or has failed. */
-void session_written(struct session *session, bool ok);
+/* The outstanding write is done: size of its bytes have left; fewer than all when the connection
+   takes no more now. */
+void session_written(struct session *session, size_t size);
+/* A connection that took no more takes bytes again. */
+void session_writable(struct session *session);
 /* The peer is gone: end of stream, reset, TLS failure. */
 void session_lost(struct session *session);
 

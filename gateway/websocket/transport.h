@@ -1,22 +1,29 @@
 /*
  * How a session's bytes go in and out: one table, so that a session neither knows h2o nor io_uring,
- * and is tested with neither. The transport calls session_input, session_written and session_lost
- * (session.h) from its loop's callbacks; the session calls these. All on the session's thread.
+ * and is tested with neither. The transport calls session_input, session_written, session_writable
+ * and session_lost (session.h) from its loop's callbacks; the session calls these. All on the
+ * session's thread.
  */
 #ifndef SLUICE_WEBSOCKET_TRANSPORT_H
 #define SLUICE_WEBSOCKET_TRANSPORT_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 /* What one write may hold. */
 #define TRANSPORT_PARTS_MAX 64
 
+/* A write's result comes later, by session_written. */
+#define TRANSPORT_LATER (-1)
+
 struct transport {
-    /* Writes all of it; the bytes are lent until session_written, which never comes inside this
-       call. One write is outstanding at most. */
-    void (*write)(void *io, const struct iovec *parts, size_t count);
+    /* Writes the parts, in order. Returns how many of the bytes have left; fewer than all when the
+       connection takes no more now: session_writable comes when it does. Or TRANSPORT_LATER: the
+       bytes are lent until session_written, which never comes inside this call; one such write is
+       outstanding at most. A connection that has failed takes everything and tells session_lost. */
+    ssize_t (*write)(void *io, const struct iovec *parts, size_t count);
     /* Delivers input, or no more of it until told again; none is delivered before the first call,
        nor inside any. What is already buffered is kept. */
     void (*read)(void *io, bool on);

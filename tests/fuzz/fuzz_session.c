@@ -24,6 +24,7 @@ static struct session_limits limits;
 static uint8_t rest[SESSION_REST_MAX];
 static size_t rest_size;
 static bool is_writing, is_shut, is_closed;
+static size_t writing_size;
 
 static void require(bool condition) {
     if (!condition)
@@ -58,11 +59,15 @@ static const struct session_events events = {message, unblocked, closed};
 
 /* --- the transport --- */
 
-static void write_parts(void *io, const struct iovec *parts, size_t count) {
+static ssize_t write_parts(void *io, const struct iovec *parts, size_t count) {
     (void)io;
     require(!is_writing && !is_closed && !is_shut && count > 0);
     require(count <= TRANSPORT_PARTS_MAX && parts[0].iov_len > 0);
     is_writing = true;
+    writing_size = 0;
+    for (size_t i = 0; i < count; i++)
+        writing_size += parts[i].iov_len;
+    return TRANSPORT_LATER;
 }
 
 static void read_input(void *io, bool on) {
@@ -102,7 +107,10 @@ static void finish_write(bool ok) {
     if (!is_writing)
         return;
     is_writing = false;
-    session_written(session, ok);
+    if (ok)
+        session_written(session, writing_size);
+    else
+        session_lost(session);
 }
 
 static void send_bytes(size_t size) {

@@ -17,15 +17,33 @@ static void keep(struct fake_transport *fake, const struct iovec *part) {
     fake->lent_size += part->iov_len;
 }
 
-static void fake_write(void *io, const struct iovec *parts, size_t count) {
+static ssize_t take_at_once(struct fake_transport *fake, const struct iovec *parts, size_t count) {
+    size_t taken = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = parts[i].iov_len < fake->room ? parts[i].iov_len : fake->room;
+        keep(fake, &(struct iovec){parts[i].iov_base, size});
+        fake->room -= size;
+        taken += size;
+    }
+    return (ssize_t)taken;
+}
+
+void fake_transport_open(struct fake_transport *fake, size_t room) {
+    fake->room = room;
+    session_writable(fake->session);
+}
+
+static ssize_t fake_write(void *io, const struct iovec *parts, size_t count) {
     struct fake_transport *fake = io;
     ck_assert_msg(!fake->closed, "a write to a closed transport");
     ck_assert_msg(!fake->writing, "a write while another is under way");
     ck_assert_msg(!fake->shut, "a write behind shut");
     ck_assert_uint_ge(count, 1);
     ck_assert_uint_le(count, TRANSPORT_PARTS_MAX);
-    fake->writing = true;
     fake->writes++;
+    if (fake->at_once)
+        return take_at_once(fake, parts, count);
+    fake->writing = true;
     fake->parts_count = count;
     fake->lent_size = 0;
     for (size_t i = 0; i < count; i++) {
@@ -36,6 +54,7 @@ static void fake_write(void *io, const struct iovec *parts, size_t count) {
         fake->largest_write = fake->lent_size;
     if (!fake->holds)
         loop_queue(fake->loop, LOOP_CALLS, &fake->completion);
+    return TRANSPORT_LATER;
 }
 
 /* Reading them here lets a sanitizer see a frame that went too early. */
@@ -52,7 +71,10 @@ void fake_transport_complete(struct fake_transport *fake, bool ok) {
     ck_assert_msg(fake->writing, "no write is under way");
     check_lent(fake);
     fake->writing = false;
-    session_written(fake->session, ok);
+    if (ok)
+        session_written(fake->session, fake->lent_size);
+    else
+        session_lost(fake->session);
 }
 
 static void on_completion(struct loop_entry *entry) {

@@ -18,6 +18,8 @@ struct fake_transport {
     /* for the test to set before it is attached */
     bool holds; /* writes stay under way until fake_transport_complete; else until the next turn */
     bool no_shut; /* the transport offers no shut */
+    bool at_once; /* writes take up to `room` bytes at once and nothing is under way */
+    size_t room;
 
     /* for the test to read */
     bool reading, shut, closed, writing;
@@ -42,6 +44,9 @@ void fake_transport_attach(struct fake_transport *fake, struct session *session,
 
 /* These bytes have arrived; nothing when the connection is closed. */
 void fake_transport_feed(struct fake_transport *fake, const uint8_t *data, size_t size);
+
+/* With at_once: the connection takes bytes again, so many. */
+void fake_transport_open(struct fake_transport *fake, size_t room);
 
 /* The write under way is done or has failed. */
 void fake_transport_complete(struct fake_transport *fake, bool ok);

@@ -56,7 +56,7 @@ static void check_written(const char *letters) {
 
 static void write_the_rest(void) {
     while (begin(64, 4096) > 0)
-        send_queue_written(&queue);
+        send_queue_written(&queue, queue.writing);
     ck_assert_uint_eq(queue.count, 0);
     ck_assert_uint_eq(queue.bytes, 0);
     ck_assert_ptr_null(queue.ring);
@@ -70,7 +70,7 @@ START_TEST(frames_leave_in_order_however_many) {
     push_all(letters);
     ck_assert_uint_eq(queue.bytes, 199 * 3);
     ck_assert_uint_eq(begin(64, 4096), 64);
-    send_queue_written(&queue);
+    send_queue_written(&queue, queue.writing);
     ck_assert_uint_eq(queue.bytes, 135 * 3);
     push_all("xyz");
     write_the_rest();
@@ -85,7 +85,7 @@ START_TEST(the_ring_turns_while_it_grows) {
     for (int i = 0; i < 50; i++) {
         push('c');
         begin(1, 4096);
-        send_queue_written(&queue);
+        send_queue_written(&queue, queue.writing);
         push('d');
     }
     write_the_rest();
@@ -98,13 +98,13 @@ START_TEST(bytes_are_bounded_and_a_frame_may_leave_in_pieces) {
     for (int i = 0; i < 4; i++) {
         ck_assert_uint_ge(begin(64, 2), 1);
         ck_assert_uint_eq(queue.writing, 2);
-        send_queue_written(&queue);
+        send_queue_written(&queue, queue.writing);
     }
     ck_assert_uint_eq(queue.count, 1);
     ck_assert_uint_eq(queue.begun, 2);
     ck_assert_uint_eq(begin(64, 2), 1);
     ck_assert_uint_eq(queue.writing, 1);
-    send_queue_written(&queue);
+    send_queue_written(&queue, queue.writing);
     check_written("abc");
     ck_assert_ptr_null(queue.ring);
 }
@@ -122,7 +122,7 @@ START_TEST(an_urgent_frame_stays_behind_the_write_under_way) {
     push_all("abcd");
     begin(2, 4096);
     push('P');
-    send_queue_written(&queue);
+    send_queue_written(&queue, queue.writing);
     write_the_rest();
     check_written("abPcd");
 }
@@ -131,7 +131,7 @@ END_TEST
 START_TEST(an_urgent_frame_never_splits_a_frame) {
     push_all("ab");
     begin(64, 1);
-    send_queue_written(&queue);
+    send_queue_written(&queue, queue.writing);
     push('P');
     write_the_rest();
     check_written("aPb");
@@ -142,7 +142,7 @@ START_TEST(the_oldest_that_has_not_begun_is_dropped) {
     push_all("abcd");
     begin(2, 4096);
     ck_assert(send_queue_drop_oldest(&queue));
-    send_queue_written(&queue);
+    send_queue_written(&queue, queue.writing);
     write_the_rest();
     check_written("abd");
 }
@@ -151,7 +151,7 @@ END_TEST
 START_TEST(a_partly_written_frame_is_never_dropped) {
     push_all("ab");
     begin(64, 1);
-    send_queue_written(&queue);
+    send_queue_written(&queue, queue.writing);
     ck_assert_uint_eq(send_queue_fixed_bytes(&queue), 3);
     ck_assert(send_queue_drop_oldest(&queue));
     ck_assert(!send_queue_drop_oldest(&queue));
@@ -231,7 +231,7 @@ static void step_both(struct model *model, unsigned random) {
     case 2:
     case 3:
         if (model->busy > 0)
-            send_queue_written(&queue);
+            send_queue_written(&queue, queue.writing);
         model_written(model);
         return;
     case 4:

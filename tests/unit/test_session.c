@@ -944,12 +944,64 @@ START_TEST(unblocked_waits_until_half_has_drained) {
     check_told("");
     turn();
     fake_transport_complete(&fake, true);
+    turn();
     check_told("unblocked(2)");
     ck_assert_int_eq(send_bytes(390), SESSION_SENT);
     turn();
     fake_transport_complete(&fake, true);
     turns(2);
     check_told("unblocked(2)");
+}
+END_TEST
+
+/* --- a transport that writes at once --- */
+
+START_TEST(what_a_full_connection_did_not_take_leaves_when_it_is_writable) {
+    fake.at_once = true;
+    fake.room = 5;
+    attach();
+    send_text("ab");
+    send_text("cd");
+    turn();
+    check_sent("text(ab) ...");
+    ck_assert_uint_eq(session_queued(session), 3);
+    turns(3);
+    ck_assert_uint_eq(fake.writes, 1);
+    send_text("ef");
+    fake_transport_open(&fake, 100);
+    turn();
+    check_sent("text(ab) text(cd) text(ef)");
+    ck_assert_uint_eq(session_queued(session), 0);
+}
+END_TEST
+
+START_TEST(a_connection_that_takes_nothing_is_not_asked_again) {
+    fake.at_once = true;
+    attach();
+    send_text("ab");
+    turn();
+    receive(0x89, "ping");
+    turns(3);
+    ck_assert_uint_eq(fake.writes, 1);
+    fake_transport_open(&fake, 100);
+    turn();
+    check_sent("pong(ping) text(ab)");
+}
+END_TEST
+
+START_TEST(a_long_queue_is_written_a_portion_a_turn) {
+    fake.at_once = true;
+    fake.room = SIZE_MAX;
+    attach();
+    for (int i = 0; i < 2 * TRANSPORT_PARTS_MAX + 1; i++)
+        send_text("x");
+    turn();
+    ck_assert_uint_eq(fake.writes, 1);
+    turn();
+    ck_assert_uint_eq(fake.writes, 2);
+    turn();
+    ck_assert_uint_eq(fake.writes, 3);
+    ck_assert_uint_eq(session_queued(session), 0);
 }
 END_TEST
 
@@ -1228,6 +1280,9 @@ static void add_queue(TCase *tests) {
     tcase_add_test(tests, a_partly_written_frame_survives_drop_oldest);
     tcase_add_test(tests, unblocked_waits_until_half_has_drained);
     tcase_add_test(tests, a_message_too_big_for_an_empty_queue_is_told_of_later);
+    tcase_add_test(tests, what_a_full_connection_did_not_take_leaves_when_it_is_writable);
+    tcase_add_test(tests, a_connection_that_takes_nothing_is_not_asked_again);
+    tcase_add_test(tests, a_long_queue_is_written_a_portion_a_turn);
     tcase_add_test(tests, a_closing_session_tells_nothing_of_drops);
     tcase_add_test(tests, an_abort_inside_unblocked_is_safe);
     tcase_add_test(tests, tiny_frames_are_bounded_in_number);

@@ -16,10 +16,13 @@
 #include "support/certificate.h"
 #include "support/wire.h"
 #include "websocket/h2o_transport.h"
+#include "websocket/plain_transport.h"
 #include "websocket/session.h"
 
-/* Each test runs twice: over a plain socket and over TLS. */
+/* Both transports. Each test runs over plain sockets with system calls, over TLS, and over plain
+ * sockets with io_uring where the kernel allows it. */
 #define IS_TLS (_i == 1)
+#define HAS_RING (_i == 2)
 
 /* Bounds every wait: turns of at most 10 ms. */
 #define TURNS_MAX 2000
@@ -29,7 +32,8 @@
 static struct loop *loop;
 static struct session_limits limits;
 static struct session *session; /* NULL once `closed` was told */
-static h2o_socket_t *server;
+static h2o_socket_t *server;    /* NULL when it has left h2o */
+static int server_fd;
 static SSL_CTX *server_context, *client_context;
 
 /* What the owner heard. */
@@ -37,7 +41,7 @@ static unsigned messages;
 static size_t message_bytes, bytes_in_turn, input_size_most;
 static uint32_t checksum;
 static char first_message[64];
-static int closed_code, closed_times, socket_closed_times;
+static int closed_code, closed_times, socket_closed_times, stalls;
 static bool echoes;
 
 /* The client: its socket, and what has arrived there. */
@@ -61,7 +65,7 @@ static void message(void *owner, enum opcode kind, const uint8_t *data, size_t s
     message_bytes += size;
     bytes_in_turn += size;
     checksum = sum(checksum, data, size);
-    if (server->input->size > input_size_most)
+    if (server != NULL && server->input->size > input_size_most)
         input_size_most = server->input->size;
     if (echoes) {
         struct frame *frame = frame_create(kind, data, size);
@@ -90,6 +94,21 @@ static void on_socket_closed(void *data) {
     (void)data;
     socket_closed_times++;
 }
+
+static void on_taken(struct keeper *keeper) {
+    (void)keeper;
+    ck_assert_int_eq(socket_closed_times, 0);
+    server = NULL;
+}
+
+static void on_kept_closed(struct keeper *keeper) { on_socket_closed(keeper); }
+
+static void on_stalled(struct keeper *keeper) {
+    (void)keeper;
+    stalls++;
+}
+
+static struct keeper keeper = {on_taken, on_kept_closed, on_stalled};
 
 /* --- certificates --- */
 
@@ -125,7 +144,9 @@ static void connect_ends(void) {
     fcntl(client, F_SETFL, O_NONBLOCK);
     server =
         h2o_evloop_socket_create(loop_h2o(loop), accepted, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
+    server_fd = accepted;
     server->on_close.cb = on_socket_closed;
+    server->on_close.data = &keeper;
 }
 
 static void on_handshaken(h2o_socket_t *socket, const char *error) {
@@ -228,8 +249,10 @@ static void on_request(h2o_socket_t *socket, const char *error) {
 
 /* Connected, the request read by h2o, the session attached. with_it: frames that the client sends
  * at once. */
-static void open_session(bool tls, const struct wire *with_it) {
+static void open_session(int _i, const struct wire *with_it) {
     struct wire wire = {0};
+    bool tls = IS_TLS;
+    plain_transport_choose(HAS_RING ? BATCH_RING : BATCH_CALLS);
     connect_ends();
     if (tls)
         shake_hands();
@@ -240,12 +263,16 @@ static void open_session(bool tls, const struct wire *with_it) {
     WAIT_FOR(server->input->size >= wire.size);
     wire_free(&wire);
     session = session_create(loop, &limits, &events, NULL);
-    h2o_transport_attach(session, server, strlen(REQUEST));
+    if (tls)
+        h2o_transport_attach(session, server, strlen(REQUEST));
+    else
+        plain_transport_attach(session, server, strlen(REQUEST));
+    ck_assert(tls == (server != NULL));
 }
 
-static void open_plainly(bool tls) {
+static void open_plainly(int _i) {
     struct wire nothing = {0};
-    open_session(tls, &nothing);
+    open_session(_i, &nothing);
 }
 
 static void setup(void) {
@@ -267,6 +294,7 @@ static void teardown(void) {
     SSL_CTX_free(client_context);
     close(client);
     wire_free(&arrived);
+    plain_transport_free(loop);
     loop_free(loop);
 }
 
@@ -275,7 +303,7 @@ static void teardown(void) {
 START_TEST(frames_that_came_with_the_handshake_are_read) {
     struct wire early = {0};
     wire_frame(&early, 0x81, "early", 5);
-    open_session(IS_TLS, &early);
+    open_session(_i, &early);
     ck_assert_uint_eq(messages, 0);
     WAIT_FOR(messages == 1);
     ck_assert_str_eq(first_message, "early");
@@ -292,9 +320,10 @@ START_TEST(half_a_frame_with_the_handshake_is_joined_by_the_rest) {
     early.size = 4;
     rest.data += 4;
     rest.size -= 4;
-    open_session(IS_TLS, &early);
+    open_session(_i, &early);
     turn();
-    ck_assert_uint_eq(server->input->size, 0);
+    if (server != NULL)
+        ck_assert_uint_eq(server->input->size, 0);
     send_all(&rest);
     WAIT_FOR(messages == 1);
     ck_assert_str_eq(first_message, "halved");
@@ -304,13 +333,14 @@ END_TEST
 
 START_TEST(a_message_sent_byte_by_byte_arrives) {
     struct wire wire = {0};
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     wire_frame(&wire, 0x81, "drop by drop", 12);
     for (size_t i = 0; i < wire.size; i++) {
         const struct wire byte = {.data = wire.data + i, .size = 1};
         send_all(&byte);
         turn();
-        ck_assert_uint_eq(server->input->size, 0);
+        if (server != NULL)
+            ck_assert_uint_eq(server->input->size, 0);
     }
     WAIT_FOR(messages == 1);
     ck_assert_str_eq(first_message, "drop by drop");
@@ -333,7 +363,7 @@ START_TEST(a_large_message_arrives_and_returns_whole) {
     uint8_t *bytes = pattern(size);
     static const uint8_t header[] = {0x82, 127, 0, 0, 0, 0, 0, 0x16, 0xe3, 0x60};
     echoes = true;
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     send_frame(0x82, bytes, size);
     WAIT_FOR(messages == 1);
     ck_assert_uint_eq(message_bytes, size);
@@ -355,7 +385,7 @@ START_TEST(a_fast_peer_is_read_a_bounded_piece_a_turn) {
     memset(payload, 'x', sizeof(payload));
     for (int i = 0; i < MANY; i++)
         wire_frame(&wire, 0x82, payload, sizeof(payload));
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     for (int i = 0; messages < MANY && i < TURNS_MAX * 10; i++) {
         size_t now;
         while (sent < wire.size && (now = client_send(wire.data + sent, wire.size - sent)) > 0)
@@ -368,7 +398,8 @@ START_TEST(a_fast_peer_is_read_a_bounded_piece_a_turn) {
     /* A turn may hold one event and one call that continues the last. */
     ck_assert_uint_le(most_in_turn, 2 * 64 * 1024);
     ck_assert_uint_le(input_size_most, 512 * 1024);
-    ck_assert_uint_eq(server->input->size, 0);
+    if (server != NULL)
+        ck_assert_uint_eq(server->input->size, 0);
     wire_free(&wire);
 }
 END_TEST
@@ -398,7 +429,7 @@ static void check_texts(int count) {
 }
 
 START_TEST(messages_of_one_turn_arrive_together) {
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     queue_texts(60);
     turn();
     arrived_in_reads = 0;
@@ -410,7 +441,7 @@ END_TEST
 START_TEST(small_and_large_messages_keep_their_order) {
     struct wire expected = {0};
     static const size_t sizes[] = {5, 20000, 5, 5, 16000, 300, 40000, 1, 70000, 2};
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         uint8_t *bytes = pattern(sizes[i]);
         size_t size;
@@ -429,7 +460,7 @@ START_TEST(small_and_large_messages_keep_their_order) {
 END_TEST
 
 START_TEST(a_peer_that_reads_late_gets_everything) {
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     queue_texts(100000);
     for (int i = 0; i < 20; i++)
         loop_turn(loop, 0);
@@ -446,18 +477,19 @@ static void block_output(void) {
     for (int i = 0; i < 3; i++) {
         int size = 8192;
         setsockopt(client, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-        setsockopt(h2o_socket_get_fd(server), SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+        setsockopt(server_fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     }
     ck_assert_int_eq(session_send(session, frame), SESSION_SENT);
     frame_unref(frame);
     for (int i = 0; i < 20; i++)
         loop_turn(loop, 0);
-    ck_assert(h2o_socket_is_writing(server));
+    if (server != NULL)
+        ck_assert(h2o_socket_is_writing(server));
     ck_assert_uint_gt(session_queued(session), 1000000);
 }
 
 START_TEST(an_abort_with_a_blocked_write_ends_the_connection) {
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     block_output();
     session_abort(session);
     WAIT_FOR(socket_closed_times == 1);
@@ -466,7 +498,7 @@ START_TEST(an_abort_with_a_blocked_write_ends_the_connection) {
 END_TEST
 
 START_TEST(a_peer_that_leaves_a_blocked_write_is_lost) {
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     block_output();
     close(client);
     client = -1;
@@ -477,7 +509,7 @@ END_TEST
 
 START_TEST(a_closing_peer_that_does_not_read_is_cut_in_time) {
     limits.close_ms = 50;
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     block_output();
     session_close(session, 1001, "", 0);
     WAIT_FOR(socket_closed_times == 1);
@@ -488,7 +520,7 @@ END_TEST
 /* --- ends --- */
 
 START_TEST(the_peers_end_of_stream_is_1006) {
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     turn();
     shutdown(client, SHUT_WR);
     WAIT_FOR(closed_times == 1);
@@ -498,7 +530,7 @@ END_TEST
 
 START_TEST(a_reset_is_1006) {
     const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     turn();
     setsockopt(client, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     close(client);
@@ -509,7 +541,7 @@ START_TEST(a_reset_is_1006) {
 END_TEST
 
 START_TEST(bytes_that_are_not_tls_end_the_connection) {
-    open_plainly(true);
+    open_plainly(1);
     turn();
     ck_assert_int_eq(send(client, "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL), 18);
     WAIT_FOR(closed_times == 1);
@@ -519,7 +551,7 @@ END_TEST
 
 START_TEST(the_server_hangs_up_first_when_both_have_closed) {
     struct wire wire = {0};
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     wire_close(&wire, 1000, "bye");
     send_all(&wire);
     WAIT_FOR(has_arrived("\x88\x05\x03\xe8"
@@ -534,7 +566,7 @@ END_TEST
 
 START_TEST(our_close_is_answered_and_the_connection_ends) {
     struct wire wire = {0};
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     session_close(session, 4000, "", 0);
     WAIT_FOR(has_arrived("\x88\x02\x0f\xa0", 4));
     ck_assert_int_eq(closed_times, 0);
@@ -551,7 +583,7 @@ START_TEST(a_broken_peer_that_still_sends_can_read_why) {
     static const char why[] = "\x88\x10\x03\xea"
                               "unknown opcode";
     uint8_t *bytes = pattern(300000);
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     send_frame(0x83, "", 0);
     for (int i = 0; i < 10; i++) {
         const struct wire more = {.data = bytes, .size = 300000};
@@ -604,7 +636,7 @@ static void post_one(h2o_socket_t *socket, const char *error) {
    own look at its mail is over. */
 START_TEST(a_letter_of_this_turn_is_read_before_input) {
     int event = eventfd(1, EFD_NONBLOCK);
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     turn();
     h2o_socket_t *poster =
         h2o_evloop_socket_create(loop_h2o(loop), event, H2O_SOCKET_FLAG_DONT_READ);
@@ -618,7 +650,7 @@ START_TEST(a_letter_of_this_turn_is_read_before_input) {
 END_TEST
 
 START_TEST(input_waits_for_more_letters_than_a_turn_reads) {
-    open_plainly(IS_TLS);
+    open_plainly(_i);
     turn();
     post_letters(LETTERS);
     send_text("caused by the last");
@@ -632,11 +664,13 @@ END_TEST
 
 /* --- */
 
-static void add(TCase *tests, const TTest *test) { tcase_add_loop_test(tests, test, 0, 2); }
+static void add(TCase *tests, const TTest *test) {
+    tcase_add_loop_test(tests, test, 0, batch_probe() ? 3 : 2);
+}
 
 int main(void) {
-    Suite *suite = suite_create("h2o_transport");
-    TCase *tests = tcase_create("h2o_transport");
+    Suite *suite = suite_create("plain_transport");
+    TCase *tests = tcase_create("plain_transport");
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_set_timeout(tests, 30);
     add(tests, frames_that_came_with_the_handshake_are_read);

@@ -1,0 +1,42 @@
+/*
+ * The transport over plain sockets: takes a connection out of h2o when its handshake's 101 has
+ * left, and serves all of a thread's together. They have an epoll set of their own, nested in the
+ * loop; what is ready is received at once into memory that they share, and what a turn writes
+ * leaves at once (batch.h). An idle connection holds no buffer. The session's thread, from its
+ * loop's callbacks.
+ */
+#ifndef SLUICE_WEBSOCKET_PLAIN_TRANSPORT_H
+#define SLUICE_WEBSOCKET_PLAIN_TRANSPORT_H
+
+#include <stddef.h>
+
+#include "websocket/batch.h"
+
+struct loop;
+struct session;
+struct st_h2o_socket_t;
+
+/* Who counts a connection: what a socket's on_close.data points to, when that is not NULL. */
+struct keeper {
+    /* The socket has left h2o, and the transport will call `closed` when it closes it; on_close is
+       not called. */
+    void (*taken)(struct keeper *keeper);
+    void (*closed)(struct keeper *keeper);
+    /* A client that took nothing for so long was cut off; `closed` follows. */
+    void (*stalled)(struct keeper *keeper);
+};
+
+/* The way for threads that start to serve from here on; BATCH_AUTO before. Main thread. */
+void plain_transport_choose(enum batch_way way);
+
+/* Takes the socket that h2o_http1_upgrade gave to its callback, of whose input the first reqsize
+   bytes were the request, and attaches the session to it; frames that came with the handshake are
+   read in this turn's CALLS stage. Session and socket must belong to the thread's current loop, and
+   the socket has no TLS. */
+void plain_transport_attach(struct session *session, struct st_h2o_socket_t *socket,
+                            size_t reqsize);
+
+/* Gives back what the loop's connections shared, when none is left. For tests. */
+void plain_transport_free(struct loop *loop);
+
+#endif
