@@ -13,6 +13,7 @@
 #include "nick.h"
 #include "person.h"
 #include "protocol.h"
+#include "ref.h"
 #include "text.h"
 
 #define GROUP_BYTES_MAX 200
@@ -90,6 +91,15 @@ static void refuse(sluice_conn *conn, const struct refusal *refusal) {
 
 static void refuse_said(sluice_conn *conn, const struct refusal *refusal, const char *ref) {
     tell(conn, protocol_error(refusal, ref, -1));
+}
+
+/* Of a message that was not read. */
+static void refuse_unread(sluice_conn *conn, const struct refusal *refusal, sluice_message message,
+                          long long retry_ms) {
+    char ref[REF_MAX + 1] = "";
+    if (message.kind == SLUICE_TEXT)
+        ref_find(message.data, message.size, ref);
+    tell(conn, protocol_error(refusal, ref[0] ? ref : NULL, retry_ms));
 }
 
 static int publish(sluice_conn *conn, char *text, sluice_id except) {
@@ -191,24 +201,27 @@ static void answer(sluice_conn *conn, const struct request *request) {
 /* A byte takes up to six in JSON; the rest is room for the other members. */
 static size_t json_bytes_max(const struct chat *chat) { return 6 * chat->text_bytes_max + 1024; }
 
-static void receive_json(sluice_conn *conn, sluice_message message) {
-    const struct chat *chat = person_chat(conn);
-    struct request request = {0};
-    const struct refusal *refusal;
-    if (message.kind != SLUICE_TEXT)
-        refusal = &binary;
-    else if (message.size > json_bytes_max(chat))
-        refusal = &long_text;
-    else
-        refusal = protocol_read(message.data, message.size, &request);
-    long long retry_ms = flood_count(conn, chat->rate);
-    if (retry_ms >= 0)
-        tell(conn, protocol_error(&flood, request.ref, retry_ms));
-    else if (refusal)
+static void read_json(sluice_conn *conn, sluice_message message) {
+    struct request request;
+    const struct refusal *refusal = protocol_read(message.data, message.size, &request);
+    if (refusal)
         refuse_said(conn, refusal, request.ref);
     else
         answer(conn, &request);
     json_decref(request.root);
+}
+
+static void receive_json(sluice_conn *conn, sluice_message message) {
+    const struct chat *chat = person_chat(conn);
+    long long retry_ms = flood_count(conn, chat->rate);
+    if (retry_ms >= 0)
+        refuse_unread(conn, &flood, message, retry_ms);
+    else if (message.kind != SLUICE_TEXT)
+        refuse(conn, &binary);
+    else if (message.size > json_bytes_max(chat))
+        refuse_unread(conn, &long_text, message, -1);
+    else
+        read_json(conn, message);
 }
 
 static void receive_plain(sluice_conn *conn, sluice_message message) {
@@ -231,7 +244,7 @@ static void on_receive(sluice_conn *conn, sluice_message message) {
     if (message.size > json_bytes_max(person_chat(conn)) && !person->json)
         sluice_close(conn, 1009, "this message is too big");
     else if (person->wanted[0] && message.size > json_bytes_max(person_chat(conn)))
-        refuse(conn, &long_text);
+        refuse_unread(conn, &long_text, message, -1);
     else if (person->wanted[0] && !person_hold(person, message))
         sluice_close(conn, 1008, "too many messages before the nick was decided");
     else if (!person->wanted[0] && person->json)

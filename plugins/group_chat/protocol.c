@@ -5,8 +5,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "ref.h"
+
 #define WINDOW_SECONDS 10
-#define REF_MAX 40
 
 static const char *const types[] = {"say", "nick", "typing", "who", "close"};
 static const struct refusal no_json = {"json", "", "this is no JSON object"};
@@ -18,17 +19,11 @@ static const struct refusal bad_ref = {"invalid", "ref",
                                        "a ref has 1 to 40 letters, digits, - or _"};
 static const struct refusal no_nick = {"missing", "nick", "nick needs a nick, a string"};
 
-/* Takes no locale's letters. */
-static bool is_ref(const char *text) {
-    size_t size = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
-    return size >= 1 && size <= REF_MAX && text[size] == '\0';
-}
-
 static const struct refusal *read_ref(const json_t *value, struct request *request) {
     const char *text = json_string_value(value);
     if (!value)
         return NULL;
-    if (!text || !is_ref(text))
+    if (!text || !ref_fits(text, strlen(text)))
         return &bad_ref;
     request->ref = text;
     return NULL;

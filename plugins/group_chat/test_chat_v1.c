@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "person.h"
+#include "ref.h"
 #include "support/fake_host.h"
 
 static struct fake_host *host;
@@ -321,6 +322,88 @@ START_TEST(a_ref_of_what_is_not_said_is_ignored) {
 }
 END_TEST
 
+/* What is refused unread finds the ref as a reader of the JSON would. */
+static const struct unread {
+    const char *text, *ref;
+} unread[] = {
+    {"{\"type\":\"say\",\"text\":\"x\",\"ref\":\"r-1\"}", "r-1"},
+    {" { \"ref\" : \"r_1\" , \"text\":\"x\",\n\"type\" :\t\"say\" } ", "r_1"},
+    {"{\"ref\":\"" FORTY "\",\"type\":\"say\"}", FORTY},
+    {"{\"ref\":\"" FORTY "1\",\"type\":\"say\"}", ""},
+    {"{\"ref\":\"\",\"type\":\"say\"}", ""},
+    {"{\"ref\":\"a b\",\"type\":\"say\"}", ""},
+    {"{\"ref\":7,\"type\":\"say\"}", ""},
+    {"{\"ref\":[\"r\"],\"type\":\"say\"}", ""},
+    {"{\"ref\":{\"ref\":\"r\"},\"type\":\"say\"}", ""},
+    {"{\"type\":\"nick\",\"ref\":\"r\"}", ""},
+    {"{\"type\":\"say\",\"x\":{\"ref\":\"no\",\"type\":\"who\"},\"ref\":\"r\"}", "r"},
+    {"{\"type\":\"say\",\"x\":[[],{}],\"ref\":\"r\"}", "r"},
+    {"{\"type\":\"say\",\"text\":\"\\\",\\\"ref\\\":\\\"no\",\"x\":\"ref\"}", ""},
+    {"{\"type\":\"say\",\"text\":\"\\\\\",\"ref\":\"r\"}", "r"},
+    {"{\"type\":\"say\",\"ref\":\"a\\u0062\"}", ""},
+    {"{\"type\":\"say\",\"refs\":\"r\"}", ""},
+    {"[\"type\",\"say\",\"ref\",\"r\"]", ""},
+    {"{\"type\":\"say\",\"text\":\"\\\\\\\"\",\"ref\":\"r\"}", "r"},
+    {"{\"type\":\"say\",\"re\":\"r\"}", ""},
+    {"{\"type\":\"sa\",\"ref\":\"r\"}", ""},
+    {"{\"ref\":\"r\",\"type\":\"s\\", ""},
+    {"\"ref\":\"r\",\"type\":\"say\"", ""},
+    {"}{\"type\":\"say\",\"ref\":\"r\"}", "r"},
+    {"{\"type\":\"say\",\"ref\":\"r", "r"},
+    {"{\"type\":\"say\",\"ref\":\"r\\", ""},
+    {"{\"type\":\"say\",\"ref\":\"", ""},
+    {"", ""},
+};
+
+START_TEST(a_ref_is_found_without_reading_the_rest) {
+    size_t size = strlen(unread[_i].text);
+    char *exact = malloc(size + (size == 0)), ref[REF_MAX + 1];
+    memcpy(exact, unread[_i].text, size);
+    ref_find(exact, size, ref);
+    ck_assert_str_eq(ref, unread[_i].ref);
+    free(exact);
+}
+END_TEST
+
+/* A say of so many bytes, its ref at the end. */
+static const char *filled(size_t size) {
+    static const char begin[] = "{\"type\":\"say\",\"text\":\"", end[] = "\",\"ref\":\"r\"}";
+    static char text[4096];
+    size_t rest = size - strlen(begin) - strlen(end);
+    snprintf(text, sizeof(text), "%s%*s%s", begin, (int)rest, "x", end);
+    return text;
+}
+
+START_TEST(a_whole_message_that_is_too_long_is_refused_with_its_ref) {
+    route = fake_open(host, (const char *const[]){"text", "16", NULL});
+    sluice_conn *ann = join("nick=Ann");
+    for (size_t size = 6 * 16 + 1024; size <= 6 * 16 + 1025; size++) {
+        fake_receive(ann, filled(size));
+        is_error(ann, "too-long", "text");
+        ck_assert_str_eq(last(ann, "ref"), "r");
+    }
+    show(join_as("lobby", NULL, NULL), "Bea", "");
+    fake_receive(ann, "{\"type\":\"nick\",\"nick\":\"Bea\"}");
+    size_t before = fake_count(ann);
+    fake_receive(ann, filled(4000));
+    ck_assert_uint_eq(fake_count(ann), before + 1);
+    is_error(ann, "too-long", "text");
+    ck_assert_str_eq(last(ann, "ref"), "r");
+}
+END_TEST
+
+START_TEST(a_binary_flood_has_no_ref) {
+    static const char bytes[] = "{\"type\":\"say\",\"ref\":\"r\"}";
+    route = fake_open(host, (const char *const[]){"rate", "1", NULL});
+    sluice_conn *ann = join("nick=Ann");
+    for (int i = 0; i < 2; i++) {
+        fake_receive_message(ann, (sluice_message){bytes, sizeof(bytes) - 1, SLUICE_BINARY});
+        is_error(ann, i ? "flood" : "binary", "");
+        ck_assert_ptr_null(strstr(fake_last_text(ann), "\"ref\""));
+    }
+}
+END_TEST
+
 static const struct fault {
     const char *text, *code, *field;
 } faults[] = {
@@ -415,6 +498,9 @@ int main(void) {
     tcase_add_loop_test(chat, an_error_names_the_field_and_others_hear_nothing, 0, COUNT(faults));
     tcase_add_loop_test(chat, a_ref_comes_back_in_the_one_text_for_all, 0, COUNT(refs));
     tcase_add_test(chat, an_error_brings_the_ref_of_what_it_refuses);
+    tcase_add_loop_test(chat, a_ref_is_found_without_reading_the_rest, 0, COUNT(unread));
+    tcase_add_test(chat, a_whole_message_that_is_too_long_is_refused_with_its_ref);
+    tcase_add_test(chat, a_binary_flood_has_no_ref);
     tcase_add_test(chat, a_busy_server_is_told_with_the_ref);
     tcase_add_test(chat, a_ref_of_what_is_not_said_is_ignored);
     tcase_add_test(chat, binary_and_giants_are_refused_and_told);

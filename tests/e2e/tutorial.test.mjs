@@ -50,8 +50,9 @@ async function enter(who) {
 }
 
 const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
-const event = (page, text) => page.getByRole('log').getByRole('listitem').filter({ hasText: text });
-const events = (page) => page.getByRole('log').getByRole('listitem').allTextContents();
+const list = (page) => page.getByRole('list', { name: 'Events', exact: true }).getByRole('listitem');
+const event = (page, text) => list(page).filter({ hasText: text });
+const events = (page) => list(page).allTextContents();
 
 /** What the consumer saw of the visitor, from the log, once its connection is released. */
 async function seen(who) {
