@@ -38,6 +38,7 @@ describe('a connection that breaks', () => {
     const { page, proxy } = await visitThrough('rob', 'broken');
     const ann = await visit('ann', 'broken');
     await say(page, 'before');
+    await page.evaluate(() => { Math.random = () => 0.999; });
     proxy.cut();
     await page.locator('#state[data-state="lost"]').waitFor();
     assert.equal(await page.locator('#state').textContent(), 'Connection lost');
