@@ -12,6 +12,7 @@
 
 #include "config/problems.h"
 #include "net/listener.h"
+#include "websocket/batch.h"
 
 struct router;
 struct sluice_host;
@@ -43,6 +44,7 @@ struct config {
     unsigned offload_threads; /* default 8 */
     size_t offload_queue;     /* default 1,000 */
     uint32_t drain_ms;        /* how long a stop may take; default 10 s */
+    enum batch_way io;        /* how WebSockets without TLS read and write; default AUTO */
 };
 
 /* Reads and checks the file. Everything is checked also for -t; nothing is bound, no thread is

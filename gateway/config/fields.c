@@ -40,13 +40,33 @@ static bool read_number(struct load *load, const yoml_t *node, const struct fiel
     return true;
 }
 
-bool fields_is_off(const yoml_t *node) {
-    static const char *const words[] = {"off", "no", "false", "never"};
+static bool is_one_of(const yoml_t *node, const char *const *words) {
     if (node->type != YOML_TYPE_SCALAR)
         return false;
-    for (size_t i = 0; i != sizeof(words) / sizeof(*words); i++)
-        if (strcasecmp(node->data.scalar, words[i]) == 0)
+    for (; *words != NULL; words++)
+        if (strcasecmp(node->data.scalar, *words) == 0)
             return true;
+    return false;
+}
+
+bool fields_is_off(const yoml_t *node) {
+    static const char *const words[] = {"off", "no", "false", "never", NULL};
+    return is_one_of(node, words);
+}
+
+bool fields_read_switch(struct load *load, const yoml_t *node, const char *name, bool *on) {
+    static const char *const words[] = {"on", "yes", "true", NULL};
+    bool is_on = is_one_of(node, words);
+    if (is_on || fields_is_off(node)) {
+        *on = is_on;
+        return true;
+    }
+    if (node->type == YOML_TYPE_SCALAR)
+        problems_error(load->problems, tree_place(node), "`%s` is `%s`; it must be ON or OFF", name,
+                       node->data.scalar);
+    else
+        problems_error(load->problems, tree_place(node), "`%s` takes ON or OFF, not %s", name,
+                       tree_kind(node));
     return false;
 }
 

@@ -39,6 +39,10 @@ bool fields_read(struct load *load, yoml_t *mapping, const char *what, const str
 bool fields_read_one(struct load *load, yoml_t *node, const struct field *field,
                      struct value *value);
 
+/* Reads ON or OFF, in the spellings of YAML; what is neither is reported, and *on stays. name: for
+   the message. */
+bool fields_read_switch(struct load *load, const yoml_t *node, const char *name, bool *on);
+
 /* "the OFF of YAML": OFF, off, no, false or never. */
 bool fields_is_off(const yoml_t *node);
 

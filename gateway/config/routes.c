@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config/checks.h"
+#include "config/compression.h"
 #include "config/fields.h"
 #include "config/options.h"
 #include "consumer/instance.h"
@@ -242,13 +243,16 @@ static bool read_space(struct draft *draft) {
     return true;
 }
 
-static bool check_compression(const struct draft *draft) {
-    const yoml_t *node = tree_get(draft->node, "compress-messages");
-    if (node == NULL || fields_is_off(node))
+static bool read_compression(struct draft *draft) {
+    struct session_limits *limits = &draft->instance.limits;
+    yoml_t *node = tree_get(draft->node, "compress-messages");
+    if (!compression_read(draft->load, node, &limits->compression))
+        return false;
+    if (!limits->compression.takeover || limits->on_full != ON_FULL_DROP_OLDEST)
         return true;
-    return complain(
-        draft, node,
-        "`compress-messages` comes with a later version of Sluice; until then it can only be OFF");
+    return complain(draft, node,
+                    "`takeover` can't go with `on-full: drop-oldest`: later messages refer back to "
+                    "those that were dropped");
 }
 
 static bool open_consumer(struct draft *draft) {
@@ -276,7 +280,7 @@ static bool read_consumer(struct draft *draft) {
     right = read_limits(draft) && right;
     right = read_origins(draft) && right;
     right = read_space(draft) && right;
-    right = check_compression(draft) && right;
+    right = read_compression(draft) && right;
     if (draft->plugin != NULL)
         right = open_consumer(draft) && right;
     if (draft->path->handlers.size != 0)

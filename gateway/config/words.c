@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "config/checks.h"
@@ -14,6 +15,7 @@
 #include "config/listen.h"
 #include "config/routes.h"
 #include "loop/loop.h"
+#include "websocket/batch.h"
 
 enum {
     WORD_NUM_THREADS,
@@ -22,6 +24,7 @@ enum {
     WORD_USER,
     WORD_PID_FILE,
     WORD_ERROR_LOG,
+    WORD_IO_URING,
     WORDS
 };
 
@@ -33,6 +36,7 @@ static const struct field word_fields[WORDS] = {
     [WORD_USER] = {"user", FIELD_TEXT, 0, 0, 0, false},
     [WORD_PID_FILE] = {"pid-file", FIELD_TEXT, 0, 0, 0, false},
     [WORD_ERROR_LOG] = {"error-log", FIELD_TEXT, 0, 0, 0, false},
+    [WORD_IO_URING] = {"io-uring", FIELD_TEXT, 0, 0, 0, false},
 };
 
 enum { OFFLOAD_THREADS, OFFLOAD_QUEUE, OFFLOAD_FIELDS };
@@ -118,6 +122,28 @@ WORD(on_error_log) {
     return 0;
 }
 
+WORD(on_io_uring) {
+    static const char *const names[] = {
+        [BATCH_AUTO] = "AUTO", [BATCH_CALLS] = "OFF", [BATCH_RING] = "ON"};
+    struct load *load = load_of(command);
+    struct value value = {0};
+    size_t way = 0, ways = sizeof(names) / sizeof(names[0]);
+    (void)context;
+    if (!fields_read_one(load, node, &word_fields[WORD_IO_URING], &value))
+        return 0;
+    while (way < ways && strcasecmp(value.text, names[way]) != 0)
+        way++;
+    if (way == ways)
+        problems_error(load->problems, tree_place(node),
+                       "`io-uring` is `%s`; it must be AUTO, ON or OFF", value.text);
+    else if (way == BATCH_RING && !batch_probe())
+        problems_error(load->problems, tree_place(node),
+                       "`io-uring: ON`, but this machine refuses it: %s", strerror(errno));
+    else
+        load->config->io = (enum batch_way)way;
+    return 0;
+}
+
 WORD(on_offload) {
     struct load *load = load_of(command);
     struct value values[OFFLOAD_FIELDS];
@@ -191,6 +217,7 @@ static const struct {
      on_server_name},
     {"offload", H2O_CONFIGURATOR_FLAG_GLOBAL, on_offload},
     {"drain-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_drain_timeout},
+    {"io-uring", H2O_CONFIGURATOR_FLAG_GLOBAL, on_io_uring},
     {"hosts",
      H2O_CONFIGURATOR_FLAG_GLOBAL | H2O_CONFIGURATOR_FLAG_EXPECT_MAPPING |
          H2O_CONFIGURATOR_FLAG_DEFERRED,

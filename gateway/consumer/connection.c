@@ -60,6 +60,7 @@ struct sluice_conn {
     uint32_t header_count, header_bytes;
     const char *close_reason; /* while disconnect runs */
     enum state state;
+    struct agreement agreement;
     bool is_handshake, stopped;
     _Alignas(16) unsigned char data[];
 };
@@ -312,6 +313,7 @@ int connection_accept(sluice_conn *conn, const char *subprotocol) {
     loop_timer_clear(conn->loop, &conn->deadline);
     conn->session =
         session_create(conn->loop, &instance_conf(conn->route)->limits, &session_events, conn);
+    session_agree(conn->session, &conn->agreement);
     conn->member.session = conn->session;
     loop_queue(conn->loop, LOOP_ANSWERS, &conn->answering);
     return SLUICE_OK;
@@ -399,6 +401,7 @@ static sluice_conn *make_conn(struct loop *loop, sluice_route *route,
     conn->door = request->door;
     conn->door_data = request->door_data;
     conn->is_handshake = request->is_handshake;
+    conn->agreement = request->agreement;
     conn->answering.run = send_answer;
     conn->ending.run = free_conn;
     conn->deadline.run = on_deadline;
@@ -436,7 +439,11 @@ sluice_conn *connection_open(struct loop *loop, sluice_route *route,
 
 /* --- messages --- */
 
-int connection_frame(sluice_message message, struct frame **frame) {
+static enum opcode opcode_of(sluice_message message) {
+    return message.kind == SLUICE_TEXT ? OPCODE_TEXT : OPCODE_BINARY;
+}
+
+static int check_message(sluice_message message) {
     if (message.kind != SLUICE_TEXT && message.kind != SLUICE_BINARY)
         return SLUICE_INVALID;
     if (message.size > FRAME_PAYLOAD_MAX)
@@ -445,9 +452,14 @@ int connection_frame(sluice_message message, struct frame **frame) {
         return SLUICE_INVALID;
     if (message.kind == SLUICE_TEXT && !utf8_valid(message.data, message.size))
         return SLUICE_INVALID;
-    enum opcode opcode = message.kind == SLUICE_TEXT ? OPCODE_TEXT : OPCODE_BINARY;
-    *frame = frame_create(opcode, message.data, message.size);
     return SLUICE_OK;
+}
+
+int connection_frame(sluice_message message, struct frame **frame) {
+    int result = check_message(message);
+    if (result == SLUICE_OK)
+        *frame = frame_create(opcode_of(message), message.data, message.size);
+    return result;
 }
 
 static int send_result(enum session_result result) {
@@ -470,15 +482,13 @@ int connection_state(const sluice_conn *conn) {
 }
 
 int connection_send(sluice_conn *conn, sluice_message message) {
-    struct frame *frame;
     int result = connection_state(conn);
     if (result == SLUICE_OK)
-        result = connection_frame(message, &frame);
+        result = check_message(message);
     if (result != SLUICE_OK)
         return result;
-    result = send_result(session_send(conn->session, frame));
-    frame_unref(frame);
-    return result;
+    return send_result(
+        session_send_bytes(conn->session, opcode_of(message), message.data, message.size));
 }
 
 static bool is_close_code(int code) {

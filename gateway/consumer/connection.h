@@ -11,6 +11,7 @@
 
 #include "consumer/scope.h"
 #include "group/group.h"
+#include "websocket/extension.h"
 
 struct loop;
 struct session;
@@ -32,7 +33,8 @@ struct connection_request {
     struct captures captures;
     const struct connection_door *door;
     void *door_data;
-    bool is_handshake; /* else an http request */
+    bool is_handshake;          /* else an http request */
+    struct agreement agreement; /* with the client, for when the handshake is accepted */
 };
 
 /* The connections of each loop. Main thread, before the loops run. most: connections a loop, up to

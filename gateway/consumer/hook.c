@@ -6,7 +6,8 @@
 
 static uint64_t now_ns(void) {
     struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
+    /* Milliseconds are enough, and this clock costs a tenth of the exact one. */
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &at);
     return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
 }
 

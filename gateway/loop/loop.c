@@ -33,6 +33,7 @@ struct stage {
 struct loop {
     h2o_loop_t *h2o;
     unsigned index;
+    uint64_t turns;
     void *locals[LOOP_LOCALS];
 
     /* the clock */
@@ -115,10 +116,7 @@ void loop_queue(struct loop *loop, enum loop_stage stage, struct loop_entry *ent
     arm_flush(loop);
 }
 
-void loop_unqueue(struct loop *loop, enum loop_stage stage, struct loop_entry *entry) {
-    if (!entry->queued)
-        return;
-    struct stage *queue = &loop->stages[stage];
+static void take_back(struct stage *queue, struct loop_entry *entry) {
     struct loop_entry *before = NULL;
     for (struct loop_entry *at = queue->first; at != entry; at = at->next) {
         assert(at != NULL);
@@ -133,6 +131,11 @@ void loop_unqueue(struct loop *loop, enum loop_stage stage, struct loop_entry *e
     entry->queued = false;
 }
 
+void loop_unqueue(struct loop *loop, enum loop_stage stage, struct loop_entry *entry) {
+    if (entry->queued)
+        take_back(&loop->stages[stage], entry);
+}
+
 static struct loop_entry *pop(struct stage *queue) {
     struct loop_entry *entry = queue->first;
     if (entry != NULL) {
@@ -142,19 +145,25 @@ static struct loop_entry *pop(struct stage *queue) {
     return entry;
 }
 
-/* Runs those that are in the queue now. Entries popped one by one, so that one may take back
- * another. */
-static void run_present(struct stage *queue) {
+/* Runs those that are in the queue now, `most` of them; returns how many. Entries are popped one by
+ * one, so that one may take back another. */
+static unsigned run_present(struct stage *queue, unsigned most) {
     struct loop_entry end = {.queued = true};
+    unsigned count = 0;
     if (queue->first == NULL)
-        return;
+        return 0;
     queue->last->next = &end;
     queue->last = &end;
     struct loop_entry *entry;
-    while ((entry = pop(queue)) != &end)
+    while (count < most && (entry = pop(queue)) != &end) {
         entry->run(entry);
+        count++;
+    }
+    if (count == most)
+        take_back(queue, &end);
     if (queue->first == NULL)
         queue->last = NULL;
+    return count;
 }
 
 /* --- mail --- */
@@ -320,15 +329,19 @@ static void run_due(h2o_timeout_entry_t *entry) {
 static void flush(h2o_timeout_entry_t *entry) {
     struct loop *loop = H2O_STRUCT_FROM_MEMBER(struct loop, flush, entry);
     loop->flushing = true;
-    run_present(&loop->stages[LOOP_CALLS]);
+    unsigned writers = LOOP_BYTES_A_TURN;
+    run_present(&loop->stages[LOOP_CALLS], UINT_MAX);
     int stage = LOOP_MAIL;
     while (stage < LOOP_STAGES) {
         send_mail(loop);
-        if (loop->stages[stage].first == NULL) {
+        if (loop->stages[stage].first == NULL || (stage == LOOP_BYTES && writers == 0)) {
             stage++;
             continue;
         }
-        run_present(&loop->stages[stage]);
+        if (stage == LOOP_BYTES)
+            writers -= run_present(&loop->stages[stage], writers);
+        else
+            run_present(&loop->stages[stage], UINT_MAX);
         stage = LOOP_MAIL;
     }
     loop->flushing = false;
@@ -344,6 +357,7 @@ static int wait_ms(struct loop *loop, int most_ms) {
 
 void loop_turn(struct loop *loop, int most_ms) {
     assert(current == loop);
+    loop->turns++;
     loop->portion = LETTERS_A_TURN;
     loop->now_is_fresh = false;
     int wait = wait_ms(loop, most_ms);
@@ -409,6 +423,8 @@ struct loop *loop_current(void) {
 }
 
 h2o_loop_t *loop_h2o(const struct loop *loop) { return loop->h2o; }
+
+uint64_t loop_turns(const struct loop *loop) { return loop->turns; }
 
 unsigned loop_index(const struct loop *loop) { return loop->index; }
 

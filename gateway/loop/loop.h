@@ -5,8 +5,8 @@
  * all of them may stand on it.
  *
  * A turn: callbacks of sockets, mail and timers run and only queue what is to be written; then the
- * flush runs the stages below in order, until nothing is queued. Mail therefore leaves before
- * bytes: whoever reacts to what he saw is ordered behind it.
+ * flush runs the stages below in order, until nothing is queued that may run. Mail therefore leaves
+ * before bytes: whoever reacts to what he saw is ordered behind it.
  */
 #ifndef SLUICE_LOOP_LOOP_H
 #define SLUICE_LOOP_LOOP_H
@@ -23,8 +23,19 @@ struct loop;
 
 /* CALLS: callbacks that must come later, never inside the call that asked for them; run once a
    turn, those added meanwhile wait for the next one. MAIL: is sent by the loop itself. ANSWERS:
-   101s and refusals. BYTES: sessions write. ENDS: what ended in this turn is freed. */
-enum loop_stage { LOOP_CALLS, LOOP_MAIL, LOOP_ANSWERS, LOOP_BYTES, LOOP_ENDS, LOOP_STAGES };
+   101s and refusals. BYTES: sessions write, LOOP_BYTES_A_TURN of them; the others wait for the next
+   turn and write then what comes meanwhile too. SENDS: what they wrote goes to the kernel together.
+   ENDS: what ended in this turn is freed. */
+enum loop_stage {
+    LOOP_CALLS,
+    LOOP_MAIL,
+    LOOP_ANSWERS,
+    LOOP_BYTES,
+    LOOP_SENDS,
+    LOOP_ENDS,
+    LOOP_STAGES
+};
+#define LOOP_BYTES_A_TURN 256
 
 /* An entry in a stage's queue, embedded in its owner. Zeroed before first use. */
 struct loop_entry {
@@ -67,6 +78,9 @@ void loop_turn(struct loop *loop, int most_ms);
 
 struct st_h2o_evloop_t *loop_h2o(const struct loop *loop);
 unsigned loop_index(const struct loop *loop);
+
+/* How many turns have begun. Loop's thread. */
+uint64_t loop_turns(const struct loop *loop);
 
 /* Milliseconds of CLOCK_MONOTONIC, read once a turn. */
 uint64_t loop_now(struct loop *loop);

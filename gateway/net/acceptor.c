@@ -36,15 +36,16 @@ struct acceptor {
     struct timer pause;
     uint64_t pause_logged_at; /* 0: never */
 
+    struct keeper keeper;
     size_t open;             /* connections that are still counted */
     h2o_linklist_t accepted; /* those that h2o serves */
     struct timer sweep;      /* set while there are such */
 };
 
-/* One for each connection, from accept to close. */
+/* One for each connection that h2o serves. */
 struct accepted {
-    struct keeper keeper;
-    h2o_linklist_t link; /* among those that h2o serves */
+    struct kept kept;
+    h2o_linklist_t link;
     struct acceptor *acceptor;
     h2o_socket_t *socket;
     uint64_t taken;         /* a figure that moves whenever the client takes bytes */
@@ -96,29 +97,33 @@ static void free_when_done(struct acceptor *acceptor) {
     free(acceptor);
 }
 
-static void leave_sweep(struct keeper *keeper) {
-    struct accepted *accepted = H2O_STRUCT_FROM_MEMBER(struct accepted, keeper, keeper);
+/* h2o serves it no more. */
+static void forget(struct accepted *accepted) {
     h2o_linklist_unlink(&accepted->link);
+    free(accepted);
+}
+
+static void on_taken(struct kept *kept) {
+    forget(H2O_STRUCT_FROM_MEMBER(struct accepted, kept, kept));
 }
 
 static void count_out(struct keeper *keeper) {
-    struct accepted *accepted = H2O_STRUCT_FROM_MEMBER(struct accepted, keeper, keeper);
-    struct acceptor *acceptor = accepted->acceptor;
-    free(accepted);
+    struct acceptor *acceptor = H2O_STRUCT_FROM_MEMBER(struct acceptor, keeper, keeper);
     acceptor->open--;
     atomic_fetch_sub_explicit(&acceptor->count->open, 1, memory_order_relaxed);
     free_when_done(acceptor);
 }
 
 static void count_stalled(struct keeper *keeper) {
-    struct accepted *accepted = H2O_STRUCT_FROM_MEMBER(struct accepted, keeper, keeper);
-    atomic_fetch_add_explicit(&accepted->acceptor->count->stalled, 1, memory_order_relaxed);
+    struct acceptor *acceptor = H2O_STRUCT_FROM_MEMBER(struct acceptor, keeper, keeper);
+    atomic_fetch_add_explicit(&acceptor->count->stalled, 1, memory_order_relaxed);
 }
 
-/* h2o has closed it. */
 static void on_closed(void *data) {
-    leave_sweep(data);
-    count_out(data);
+    struct accepted *accepted = H2O_STRUCT_FROM_MEMBER(struct accepted, kept, data);
+    struct keeper *keeper = accepted->kept.keeper;
+    forget(accepted);
+    count_out(keeper);
 }
 
 /* Counting first and giving back keeps the limit exact with several threads. */
@@ -159,11 +164,11 @@ static void admit(struct acceptor *acceptor, h2o_socket_t *socket) {
     }
     struct accepted *accepted = h2o_mem_alloc(sizeof(*accepted));
     *accepted = (struct accepted){
-        .keeper = {leave_sweep, count_out, count_stalled}, .acceptor = acceptor, .socket = socket};
+        .kept = {&acceptor->keeper, on_taken}, .acceptor = acceptor, .socket = socket};
     h2o_linklist_insert(&acceptor->accepted, &accepted->link);
     acceptor->open++;
     socket->on_close.cb = on_closed;
-    socket->on_close.data = &accepted->keeper;
+    socket->on_close.data = &accepted->kept;
     if (acceptor->sweep.slot == 0)
         loop_timer_set(acceptor->loop, &acceptor->sweep, SWEEP_MS);
     h2o_accept(&acceptor->accept, socket);
@@ -219,6 +224,7 @@ struct acceptor *acceptor_create(struct loop *loop, const struct acceptor_conf *
                                   .accept = *conf->accept,
                                   .count = conf->count,
                                   .listening_count = count,
+                                  .keeper = {count_out, count_stalled},
                                   .pause = {.run = accept_again},
                                   .sweep = {.run = sweep}};
     if (conf->tls != NULL)

@@ -24,6 +24,7 @@
 #include "observe/log.h"
 #include "process/generation.h"
 #include "process/thread.h"
+#include "websocket/plain_transport.h"
 
 /* Descriptors that are no connection: listeners, loops, logs, plugins, upstreams' first ones. */
 #define DESCRIPTORS_BESIDE 64
@@ -258,6 +259,21 @@ static bool end_pool(struct worker *self) {
 
 /* --- the whole --- */
 
+/* The probe comes after a change of users: that may be why the kernel refuses. */
+static void choose_io(const struct config *config) {
+    enum batch_way way = config->io;
+    if (way == BATCH_AUTO && !batch_probe()) {
+        log_line(LOG_AT_INFO, "WebSockets: a system call each, since io_uring is refused: %s",
+                 strerror(errno));
+        way = BATCH_CALLS;
+    } else if (way == BATCH_CALLS) {
+        log_line(LOG_AT_INFO, "WebSockets: a system call each");
+    } else {
+        log_line(LOG_AT_INFO, "WebSockets: io_uring");
+    }
+    plain_transport_choose(way);
+}
+
 static bool set_up(struct worker *self) {
     block_signals(self);
     if (!open_log(self->config))
@@ -265,6 +281,7 @@ static bool set_up(struct worker *self) {
     self->count.most = connections_most(self->config);
     if (!open_listeners(self) || !write_pid(self) || !drop_rights(self->config))
         return false;
+    choose_io(self->config);
     make_loops(self);
     self->generation = generation_create(self->config, self->listeners, &self->count);
     return start_threads(self);

@@ -22,6 +22,7 @@ struct handshake {
     h2o_req_t *req;          /* NULL when it is gone */
     struct handshake **cell; /* in the request's pool */
     sluice_conn *conn;       /* NULL when it has ended */
+    const char *extensions;  /* the answer's, in the request's pool; NULL: none */
     bool upgrading;          /* the 101 is being written: on_upgraded comes, whatever happens */
 };
 
@@ -152,6 +153,8 @@ static void upgrade(void *door, const char *subprotocol) {
     if (subprotocol != NULL)
         add_header(req, "sec-websocket-protocol",
                    h2o_strdup(&req->pool, subprotocol, strlen(subprotocol)).base);
+    if (handshake->extensions != NULL)
+        add_header(req, "sec-websocket-extensions", handshake->extensions);
     handshake->upgrading = true;
     h2o_http1_upgrade(req, NULL, 0, on_upgraded, handshake);
 }
@@ -194,6 +197,24 @@ static void on_request_disposed(void *cell) {
         connection_gone(conn);
 }
 
+/* Several fields are one list (RFC 6455 section 9.1). */
+static struct agreement negotiate(const sluice_route *consumer, struct handshake *handshake) {
+    h2o_req_t *req = handshake->req;
+    struct extension extension = {0};
+    const char *name = "sec-websocket-extensions";
+    ssize_t at = -1;
+    while ((at = h2o_find_header_by_str(&req->headers, name, strlen(name), at)) != -1) {
+        h2o_iovec_t field = req->headers.entries[at].value;
+        if (!extension_negotiate(&instance_conf(consumer)->limits.compression, field.base,
+                                 field.len, &extension))
+            continue;
+        handshake->extensions =
+            h2o_strdup(&req->pool, extension.answer, strlen(extension.answer)).base;
+        break;
+    }
+    return extension.agreement;
+}
+
 static void open_connection(sluice_route *consumer, h2o_req_t *req, const struct captures *captures,
                             bool is_handshake) {
     struct handshake *handshake = calloc(1, sizeof(*handshake));
@@ -203,7 +224,9 @@ static void open_connection(sluice_route *consumer, h2o_req_t *req, const struct
     handshake->cell =
         h2o_mem_alloc_shared(&req->pool, sizeof(*handshake->cell), on_request_disposed);
     *handshake->cell = handshake;
-    struct connection_request request = {req, *captures, &door, handshake, is_handshake};
+    struct connection_request request = {req, *captures, &door, handshake, is_handshake, {0}};
+    if (is_handshake)
+        request.agreement = negotiate(consumer, handshake);
     handshake->conn = connection_open(loop_current(), consumer, &request);
     if (handshake->conn != NULL)
         return;

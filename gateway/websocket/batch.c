@@ -143,6 +143,11 @@ void batch_receive(struct batch *batch, int fd, void *data, size_t size) {
     add(batch, &(struct request){fd, false, data, size});
 }
 
+void batch_grow(struct batch *batch, size_t size) {
+    assert(batch->count > 0 && batch->requests[batch->count - 1].sends);
+    batch->requests[batch->count - 1].size += size;
+}
+
 size_t batch_count(const struct batch *batch) { return batch->count; }
 
 const ssize_t *batch_run(struct batch *batch) {

@@ -29,6 +29,8 @@ void batch_free(struct batch *batch); /* NULL is fine */
    socket, all of one kind. tag: the request's number in the batch, from 0 in order. */
 void batch_send(struct batch *batch, int fd, const void *data, size_t size);
 void batch_receive(struct batch *batch, int fd, void *data, size_t size);
+/* The last request, a send, has size bytes more, right behind. */
+void batch_grow(struct batch *batch, size_t size);
 size_t batch_count(const struct batch *batch);
 
 /* Runs the requests and empties the batch. Returns their results in order, each a count of bytes or

@@ -26,8 +26,23 @@ struct frame;
  * reference. [any] */
 struct frame *frame_create(enum opcode opcode, const void *payload, size_t size);
 
+/* The same for a text or binary message whose payload is compressed (RFC 7692 section 6): RSV1 is
+   set. */
+struct frame *frame_create_compressed(enum opcode opcode, const void *payload, size_t size);
+
 /* A close frame. code 0: without a body. reason: up to 123 bytes. [any] */
 struct frame *frame_create_close(int code, const char *reason, size_t reason_size);
+
+/* The same as bytes at `to`, which has room for FRAME_HEADER_MAX more than the payload. Returns how
+ * many. [any] */
+#define FRAME_HEADER_MAX 10
+size_t frame_write(uint8_t *to, enum opcode opcode, const void *payload, size_t size);
+/* How many bytes a frame with so much payload has. [any] */
+size_t frame_size(size_t payload_size);
+
+/* Bytes of which nobody knows any more which frames they are, behind one byte that is not to be
+   sent. [any] */
+struct frame *frame_create_rest(const void *bytes, size_t size);
 
 struct frame *frame_ref(struct frame *frame);
 void frame_unref(struct frame *frame); /* NULL is fine */
@@ -36,5 +51,12 @@ void frame_unref(struct frame *frame); /* NULL is fine */
 const uint8_t *frame_bytes(const struct frame *frame, size_t *size);
 const uint8_t *frame_payload(const struct frame *frame, size_t *size);
 enum opcode frame_opcode(const struct frame *frame);
+
+/* Other forms of the same message, each under a key of its maker's that is not 0. NULL: none was
+   kept under this one. Borrowed: a form lives as long as its frame. [any] */
+struct frame *frame_form(const struct frame *frame, unsigned key);
+/* Takes the form; NULL: the frame itself serves. Returns what frame_form does from now on. Never by
+   two threads at a time for one frame. */
+struct frame *frame_keep_form(struct frame *frame, unsigned key, struct frame *form);
 
 #endif

@@ -25,11 +25,17 @@
 /* h2o waits without a timer to send a TLS connection's close_notify. */
 #define TLS_FAREWELL_MS 10000
 
+/* h2o holds some KiB for a write until its callback, at the turn's end: of many sockets so many
+   write in a turn, and the others in the next ones, with the same memory, which the cache still
+   holds. */
+#define WRITES_A_TURN 32
+
 struct h2o_transport {
     struct session *session;
     struct loop *loop;
     h2o_socket_t *socket;
     struct loop_entry resume; /* input waits in socket->input */
+    h2o_linklist_t turn;      /* among those whose writes wait; else alone */
     bool reading;
     size_t writing; /* bytes of the write under way */
     uint8_t *rest;  /* the start of a frame; NULL mostly */
@@ -138,6 +144,42 @@ static void read_input(void *io, bool on) {
 
 /* --- output --- */
 
+/* A thread's sockets that wait for their turn to write, first come first served. */
+static _Thread_local struct {
+    h2o_linklist_t waiting;
+    struct loop_entry wake;
+    uint64_t turn;
+    unsigned writes; /* in that turn */
+} output;
+
+static void wake_writers(struct loop_entry *entry) {
+    (void)entry;
+    for (int i = 0; i < WRITES_A_TURN && !h2o_linklist_is_empty(&output.waiting); i++) {
+        struct h2o_transport *next =
+            H2O_STRUCT_FROM_MEMBER(struct h2o_transport, turn, output.waiting.next);
+        h2o_linklist_unlink(&next->turn);
+        session_writable(next->session);
+    }
+    if (!h2o_linklist_is_empty(&output.waiting))
+        loop_queue(loop_current(), LOOP_CALLS, &output.wake);
+}
+
+/* Whether it may write now; else it is told when. */
+static bool may_write(struct h2o_transport *transport) {
+    if (output.turn != loop_turns(transport->loop)) {
+        output.turn = loop_turns(transport->loop);
+        output.writes = 0;
+    }
+    if (output.writes++ < WRITES_A_TURN)
+        return true;
+    if (output.waiting.next == NULL)
+        h2o_linklist_init_anchor(&output.waiting);
+    h2o_linklist_insert(&output.waiting, &transport->turn);
+    output.wake.run = wake_writers;
+    loop_queue(transport->loop, LOOP_CALLS, &output.wake);
+    return false;
+}
+
 static void on_written(h2o_socket_t *socket, const char *error) {
     struct h2o_transport *transport = socket->data;
     if (error == NULL)
@@ -172,6 +214,8 @@ static ssize_t write_output(void *io, const struct iovec *parts, size_t count) {
     struct h2o_transport *transport = io;
     h2o_iovec_t buffers[TRANSPORT_PARTS_MAX];
     assert(count <= TRANSPORT_PARTS_MAX);
+    if (!may_write(transport))
+        return 0;
     transport->writing = 0;
     for (size_t i = 0; i < count; i++)
         transport->writing += parts[i].iov_len;
@@ -195,6 +239,8 @@ static void end_connection(void *io) {
     setsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_USER_TIMEOUT, &farewell_ms,
                sizeof(farewell_ms));
     loop_unqueue(transport->loop, LOOP_CALLS, &transport->resume);
+    if (h2o_linklist_is_linked(&transport->turn))
+        h2o_linklist_unlink(&transport->turn);
     free(transport->rest);
     free(transport);
     h2o_socket_close(socket);

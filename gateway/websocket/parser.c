@@ -4,14 +4,20 @@
 #include <string.h>
 
 #include "loop/h2o.h"
+#include "websocket/inflater.h"
 #include "websocket/mask.h"
+#include "websocket/window.h"
 
 #define CONTROL_PAYLOAD_MAX 125
 #define GATHERED_FIRST 256
 
+/* RSV1: the message is compressed (RFC 7692 section 6). */
+#define RESERVED 0x70
+#define COMPRESSED 0x40
+
 struct header {
     enum opcode opcode;
-    bool final;
+    bool final, compressed;
     uint8_t size; /* of the header itself; 0: it has not arrived whole */
     uint64_t length;
     uint8_t key[4];
@@ -28,11 +34,17 @@ static bool is_control(enum opcode opcode) { return opcode >= OPCODE_CLOSE; }
 
 /* --- headers (RFC 6455 section 5.2) --- */
 
+/* Only a message's first frame says that it is compressed. */
+static bool may_be_compressed(const struct parser *parser, enum opcode opcode) {
+    return parser->window_bits != 0 && (opcode == OPCODE_TEXT || opcode == OPCODE_BINARY);
+}
+
 /* What the first byte alone can do wrong. NULL when it is right. */
 static const char *check_first(const struct parser *parser, uint8_t byte) {
     enum opcode opcode = byte & 0x0f;
     bool final = (byte & 0x80) != 0;
-    if ((byte & 0x70) != 0)
+    if ((byte & RESERVED) != 0 &&
+        !((byte & RESERVED) == COMPRESSED && may_be_compressed(parser, opcode)))
         return "reserved bit set";
     if (opcode > OPCODE_PONG || (opcode > OPCODE_BINARY && opcode < OPCODE_CLOSE))
         return "unknown opcode";
@@ -85,6 +97,8 @@ static const char *read_header(const struct parser *parser, const uint8_t *data,
         return wrong;
     header->opcode = data[0] & 0x0f;
     header->final = (data[0] & 0x80) != 0;
+    header->compressed =
+        header->opcode == OPCODE_CONTINUATION ? parser->compressed : (data[0] & COMPRESSED) != 0;
     if (size < 2u + number_size + sizeof(header->key))
         return NULL;
     memcpy(header->key, data + 2 + number_size, sizeof(header->key));
@@ -134,10 +148,18 @@ static struct parsed read_control(const struct header *header, uint8_t *payload)
 static void begin_frame(struct parser *parser, const struct header *header) {
     if (header->opcode != OPCODE_CONTINUATION)
         parser->message = (uint8_t)header->opcode;
+    parser->compressed = header->compressed;
     parser->in_frame = true;
     parser->final = header->final;
     parser->frame_left = (uint32_t)header->length;
     memcpy(parser->key, header->key, sizeof(parser->key));
+}
+
+/* What a message's payloads may come to. Compression of what can't be compressed makes it larger:
+   by a bit a byte at worst, for zlib's way to compress. */
+static uint64_t payload_most(bool compressed, uint32_t message_bytes_max) {
+    return compressed ? (uint64_t)message_bytes_max + message_bytes_max / 8 + 64
+                      : message_bytes_max;
 }
 
 /* Room for size bytes more: doubled, but never beyond what the message may become. */
@@ -145,7 +167,8 @@ static void reserve(struct parser *parser, uint32_t size, uint32_t message_bytes
     uint64_t needed = (uint64_t)parser->gathered_size + size;
     if (needed <= parser->gathered_capacity)
         return;
-    uint64_t most = parser->final ? needed + parser->frame_left : message_bytes_max;
+    uint64_t most = parser->final ? needed + parser->frame_left
+                                  : payload_most(parser->compressed, message_bytes_max);
     uint64_t capacity = (uint64_t)parser->gathered_capacity * 2;
     if (capacity < GATHERED_FIRST)
         capacity = GATHERED_FIRST;
@@ -166,10 +189,35 @@ static void gather(struct parser *parser, const uint8_t *data, uint32_t size,
     parser->gathered_size += size;
 }
 
-static struct parsed end_message(struct parser *parser, const uint8_t *data, size_t size) {
+/* From the payload to what it says. */
+static struct parsed inflate_message(struct parser *parser, uint32_t message_bytes_max,
+                                     struct parsed message) {
+    const struct inflater_input input = {.data = message.data,
+                                         .size = message.size,
+                                         .bytes_max = message_bytes_max,
+                                         .is_text = message.opcode == OPCODE_TEXT,
+                                         .window = parser->takeover ? &parser->window : NULL,
+                                         .window_bits = parser->window_bits};
+    switch (inflater_read(&input, &message.data, &message.size)) {
+    case INFLATER_DONE:
+        return message;
+    case INFLATER_TOO_BIG:
+        return failure(1009, "message too big");
+    case INFLATER_NOT_UTF8:
+        return failure(1007, "text is not UTF-8");
+    case INFLATER_BROKEN:
+    default:
+        return failure(1007, "message is not compressed as agreed");
+    }
+}
+
+static struct parsed end_message(struct parser *parser, uint32_t message_bytes_max,
+                                 const uint8_t *data, size_t size) {
     struct parsed message = {
         .kind = PARSED_MESSAGE, .opcode = parser->message, .data = data, .size = size};
-    if (parser->message == OPCODE_TEXT && !utf8_complete(&parser->utf8))
+    if (parser->compressed)
+        message = inflate_message(parser, message_bytes_max, message);
+    else if (parser->message == OPCODE_TEXT && !utf8_complete(&parser->utf8))
         return failure(1007, "text is not UTF-8");
     parser->message = 0;
     parser->handed_out = true;
@@ -181,19 +229,19 @@ static struct parsed read_payload(struct parser *parser, uint32_t message_bytes_
                                   size_t size) {
     uint32_t piece = size < parser->frame_left ? (uint32_t)size : parser->frame_left;
     bool is_ascii = mask_remove(data, piece, parser->key);
-    if (parser->message == OPCODE_TEXT && !(is_ascii && utf8_complete(&parser->utf8)) &&
-        !utf8_check(&parser->utf8, data, piece))
+    if (parser->message == OPCODE_TEXT && !parser->compressed &&
+        !(is_ascii && utf8_complete(&parser->utf8)) && !utf8_check(&parser->utf8, data, piece))
         return failure(1007, "text is not UTF-8");
     parser->frame_left -= piece;
     parser->in_frame = parser->frame_left > 0;
     bool ends = parser->final && !parser->in_frame;
     struct parsed read = nothing;
     if (ends && parser->gathered_size == 0) {
-        read = end_message(parser, data, piece);
+        read = end_message(parser, message_bytes_max, data, piece);
     } else {
         gather(parser, data, piece, message_bytes_max);
         if (ends)
-            read = end_message(parser, parser->gathered, parser->gathered_size);
+            read = end_message(parser, message_bytes_max, parser->gathered, parser->gathered_size);
     }
     read.used = piece;
     return read;
@@ -211,7 +259,7 @@ static struct parsed read_start(struct parser *parser, uint32_t message_bytes_ma
         return failure(1002, wrong);
     /* The length stands before the key: too much is refused before the key has arrived. */
     if (!is_control(header.opcode) &&
-        header.length > message_bytes_max - (uint64_t)parser->gathered_size)
+        header.length > payload_most(header.compressed, message_bytes_max) - parser->gathered_size)
         return failure(1009, "message too big");
     if (header.size == 0)
         return nothing;
@@ -229,10 +277,24 @@ static struct parsed read_start(struct parser *parser, uint32_t message_bytes_ma
     return read;
 }
 
+static void free_gathered(struct parser *parser) {
+    free(parser->gathered);
+    parser->gathered = NULL;
+    parser->gathered_size = 0;
+    parser->gathered_capacity = 0;
+}
+
 /* What was handed out is done with when the next call comes. */
 static void forget_message(struct parser *parser) {
-    parser_dispose(parser);
+    free_gathered(parser);
+    if (parser->compressed)
+        inflater_forget();
     parser->handed_out = false;
+}
+
+void parser_inflate(struct parser *parser, uint8_t window_bits, bool takeover) {
+    parser->window_bits = window_bits;
+    parser->takeover = takeover;
 }
 
 struct parsed parser_next(struct parser *parser, uint32_t message_bytes_max, uint8_t *data,
@@ -251,8 +313,7 @@ struct parsed parser_next(struct parser *parser, uint32_t message_bytes_max, uin
 }
 
 void parser_dispose(struct parser *parser) {
-    free(parser->gathered);
-    parser->gathered = NULL;
-    parser->gathered_size = 0;
-    parser->gathered_capacity = 0;
+    free_gathered(parser);
+    window_free(parser->window);
+    parser->window = NULL;
 }

@@ -57,7 +57,7 @@ struct lines {
     h2o_socket_t *readable; /* the epoll set, in h2o's loop */
     size_t open;
 
-    struct batch *batch;
+    struct batch *receives, *sends;
     uint8_t *input;
 
     struct loop_entry submit;
@@ -65,6 +65,7 @@ struct lines {
     size_t output_size;
     struct plain *writers[BATCH_MAX];
     size_t sizes[BATCH_MAX];
+    bool open_ended; /* the last request ends where the output does, and may grow */
 
     struct stuck *stuck;
     struct timer sweep;
@@ -207,10 +208,10 @@ static void receive(struct lines *lines, struct plain **from, size_t count) {
     for (size_t i = 0; i < count; i++) {
         uint8_t *place = lines->input + i * share;
         place_rest(from[i], place);
-        batch_receive(lines->batch, from[i]->fd, place + from[i]->rest_size, most);
+        batch_receive(lines->receives, from[i]->fd, place + from[i]->rest_size, most);
     }
     ssize_t results[BATCH_MAX];
-    memcpy(results, batch_run(lines->batch), count * sizeof(*results));
+    memcpy(results, batch_run(lines->receives), count * sizeof(*results));
     loop_catch_up_all(lines->loop);
     for (size_t i = 0; i < count; i++)
         on_received(from[i], lines->input + i * share, results[i]);
@@ -303,11 +304,12 @@ static size_t settle(struct plain *plain, ssize_t result, size_t size) {
 
 /* What the turn's sessions have written leaves together. */
 static void submit(struct lines *lines) {
-    size_t count = batch_count(lines->batch);
+    size_t count = batch_count(lines->sends);
     if (count == 0)
         return;
-    const ssize_t *results = batch_run(lines->batch);
+    const ssize_t *results = batch_run(lines->sends);
     lines->output_size = 0;
+    lines->open_ended = false;
     for (size_t i = 0; i < count; i++)
         session_written(lines->writers[i]->session,
                         settle(lines->writers[i], results[i], lines->sizes[i]));
@@ -346,21 +348,49 @@ static const uint8_t *join(struct lines *lines, const struct iovec *parts, size_
     return joined;
 }
 
+/* Leaves behind all who write in this turn. */
+static void add_send(struct plain *plain, const uint8_t *bytes, size_t size) {
+    struct lines *lines = plain->lines;
+    size_t at = batch_count(lines->sends);
+    lines->writers[at] = plain;
+    lines->sizes[at] = size;
+    batch_send(lines->sends, plain->fd, bytes, size);
+    loop_queue(lines->loop, LOOP_SENDS, &lines->submit);
+}
+
 static ssize_t write_output(void *io, const struct iovec *parts, size_t count) {
     struct plain *plain = io;
     struct lines *lines = plain->lines;
     size_t size = total_of(parts, count);
     if (count > 1 && size > JOINED_MAX)
         return write_at_once(plain, parts, count);
-    if (batch_count(lines->batch) == BATCH_MAX || lines->output_size + size > OUTPUT_BYTES)
+    if (batch_count(lines->sends) == BATCH_MAX ||
+        (count > 1 && lines->output_size + size > OUTPUT_BYTES))
         submit(lines);
-    size_t at = batch_count(lines->batch);
-    lines->writers[at] = plain;
-    lines->sizes[at] = size;
-    batch_send(lines->batch, plain->fd, join(lines, parts, count), size);
-    /* Queued behind all who write in this turn. */
-    loop_queue(lines->loop, LOOP_BYTES, &lines->submit);
+    add_send(plain, join(lines, parts, count), size);
+    lines->open_ended = false;
     return TRANSPORT_LATER;
+}
+
+/* Small messages of one session, the answers to what it has just sent, lie side by side. */
+static void *append_output(void *io, size_t size) {
+    struct plain *plain = io;
+    struct lines *lines = plain->lines;
+    size_t count = batch_count(lines->sends);
+    bool grows = lines->open_ended && lines->writers[count - 1] == plain;
+    uint8_t *place = lines->output + lines->output_size;
+    if (lines->output_size + size > OUTPUT_BYTES ||
+        (grows ? lines->sizes[count - 1] + size > JOINED_MAX : count == BATCH_MAX))
+        return NULL;
+    lines->output_size += size;
+    if (grows) {
+        lines->sizes[count - 1] += size;
+        batch_grow(lines->sends, size);
+        return place;
+    }
+    add_send(plain, place, size);
+    lines->open_ended = true;
+    return place;
 }
 
 /* --- the end --- */
@@ -385,6 +415,7 @@ static void end_connection(void *io) {
 
 static const struct transport over_plain = {
     .write = write_output,
+    .append = append_output,
     .read = read_input,
     .close = end_connection,
     .shut = shut_output,
@@ -399,7 +430,8 @@ static struct lines *lines_of(struct loop *loop) {
     lines = h2o_mem_alloc(sizeof(*lines));
     *lines = (struct lines){.loop = loop,
                             .epoll = epoll_create1(EPOLL_CLOEXEC),
-                            .batch = batch_create(chosen_way),
+                            .receives = batch_create(chosen_way),
+                            .sends = batch_create(chosen_way),
                             .input = h2o_mem_alloc(INPUT_BYTES),
                             .output = h2o_mem_alloc(OUTPUT_BYTES),
                             .submit = {.run = on_submit},
@@ -425,7 +457,8 @@ void plain_transport_free(struct loop *loop) {
         free(stuck);
     }
     h2o_socket_close(lines->readable);
-    batch_free(lines->batch);
+    batch_free(lines->receives);
+    batch_free(lines->sends);
     free(lines->input);
     free(lines->output);
     free(lines);
@@ -434,15 +467,17 @@ void plain_transport_free(struct loop *loop) {
 
 void plain_transport_attach(struct session *session, h2o_socket_t *socket, size_t reqsize) {
     struct plain *plain = h2o_mem_alloc(sizeof(*plain));
+    struct kept *kept = socket->on_close.data;
     h2o_socket_export_t left;
-    *plain = (struct plain){
-        .session = session, .lines = lines_of(loop_current()), .keeper = socket->on_close.data};
+    *plain = (struct plain){.session = session,
+                            .lines = lines_of(loop_current()),
+                            .keeper = kept == NULL ? NULL : kept->keeper};
     assert(socket->ssl == NULL);
     socket->on_close.cb = NULL;
     h2o_buffer_consume(&socket->input, reqsize);
     h2o_socket_export(socket, &left);
-    if (plain->keeper != NULL)
-        plain->keeper->taken(plain->keeper);
+    if (kept != NULL)
+        kept->taken(kept);
     plain->fd = left.fd;
     plain->lines->open++;
     keep_early(plain, left.input->bytes, left.input->size);

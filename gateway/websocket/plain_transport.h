@@ -16,14 +16,19 @@ struct loop;
 struct session;
 struct st_h2o_socket_t;
 
-/* Who counts a connection: what a socket's on_close.data points to, when that is not NULL. */
+/* Who counts connections. */
 struct keeper {
-    /* The socket has left h2o, and the transport will call `closed` when it closes it; on_close is
-       not called. */
-    void (*taken)(struct keeper *keeper);
+    /* The transport has closed a connection that it had taken. */
     void (*closed)(struct keeper *keeper);
     /* A client that took nothing for so long was cut off; `closed` follows. */
     void (*stalled)(struct keeper *keeper);
+};
+
+/* What a socket's on_close.data points to, when that is not NULL. */
+struct kept {
+    struct keeper *keeper;
+    /* The socket has left h2o: on_close is not called, and kept is not used any more. */
+    void (*taken)(struct kept *kept);
 };
 
 /* The way for threads that start to serve from here on; BATCH_AUTO before. Main thread. */

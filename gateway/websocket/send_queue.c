@@ -24,7 +24,6 @@ static void grow(struct send_queue *queue) {
     uint32_t capacity = queue->capacity == 0 ? CAPACITY_FIRST : queue->capacity * 2;
     assert(capacity != 0);
     struct frame **ring = h2o_mem_alloc(capacity * sizeof(struct frame *));
-    memset(ring, 0, capacity * sizeof(struct frame *));
     for (uint32_t i = 0; i < queue->count; i++)
         ring[i] = *slot(queue, i);
     free(queue->ring);
@@ -63,6 +62,15 @@ void send_queue_push_urgent(struct send_queue *queue, struct frame *frame) {
         *slot(queue, i) = *slot(queue, i + 1);
     *slot(queue, place) = frame_ref(frame);
     queue->bytes += size_of(frame);
+}
+
+/* The frame's first byte, which is none of the rest, counts as written. */
+void send_queue_push_rest(struct send_queue *queue, const uint8_t *bytes, size_t size) {
+    assert(queue->busy == 0 && queue->begun == 0);
+    struct frame *rest = frame_create_rest(bytes, size);
+    send_queue_push_urgent(queue, rest);
+    frame_unref(rest);
+    queue->begun = 1;
 }
 
 static void take_out(struct send_queue *queue, uint32_t position) {

@@ -30,6 +30,10 @@ void send_queue_push(struct send_queue *queue, struct frame *frame);
    not wait behind a long queue. */
 void send_queue_push_urgent(struct send_queue *queue, struct frame *frame);
 
+/* Copies what is left of frames that were written without this queue: it goes before all others and
+   can't be moved from there. Never while a write is under way or a frame has begun. */
+void send_queue_push_rest(struct send_queue *queue, const uint8_t *bytes, size_t size);
+
 /* Forgets the oldest message that has not begun to leave; control frames stay. False when there is
  * none. */
 bool send_queue_drop_oldest(struct send_queue *queue);

@@ -6,13 +6,18 @@
 
 #include "loop/h2o.h"
 #include "loop/loop.h"
+#include "websocket/deflater.h"
 #include "websocket/parser.h"
 #include "websocket/send_queue.h"
 #include "websocket/transport.h"
+#include "websocket/window.h"
 
 /* One write: enough to fill a socket, little enough that a TLS transport, which must copy it, stays
  * small. */
 #define WRITE_BYTES_MAX (256 * 1024)
+
+/* Messages of more bytes than this are not worth copying side by side. */
+#define APPENDED_MAX 4096
 
 enum state {
     OPEN,
@@ -42,6 +47,10 @@ struct session {
 
     struct parser parser;
     struct send_queue queue;
+    struct agreement agreement;
+    struct window *said; /* what our compressed messages said, where the peer keeps it too */
+    uint8_t *appended;   /* frames that the transport holds, before the queue; NULL mostly */
+    size_t appended_size;
     struct frame *pong; /* the answer to the latest ping, until the next write: older ones are not
                            owed (section 5.5.3) */
     uint64_t dropped;   /* messages since `unblocked` was told */
@@ -93,6 +102,7 @@ static void on_ends(struct loop_entry *entry) {
     loop_unqueue(session->loop, LOOP_BYTES, &session->bytes);
     send_queue_clear(&session->queue);
     parser_dispose(&session->parser);
+    window_free(session->said);
     frame_unref(session->pong);
     frame_unref(session->ending);
     free(session);
@@ -103,6 +113,10 @@ static void on_ends(struct loop_entry *entry) {
 static void queue_bytes(struct session *session) {
     if (session->transport != NULL)
         loop_queue(session->loop, LOOP_BYTES, &session->bytes);
+}
+
+static bool all_has_left(const struct session *session) {
+    return session->queue.count == 0 && session->appended == NULL;
 }
 
 /* All that was queued has left. */
@@ -127,7 +141,8 @@ static void take_pong(struct session *session) {
 
 static void on_bytes(struct loop_entry *entry) {
     struct session *session = H2O_STRUCT_FROM_MEMBER(struct session, bytes, entry);
-    if (session->state == ENDED || session->queue.busy > 0 || session->full)
+    if (session->state == ENDED || session->queue.busy > 0 || session->appended != NULL ||
+        session->full)
         return;
     take_pong(session);
     struct iovec parts[TRANSPORT_PARTS_MAX];
@@ -141,7 +156,7 @@ static void on_bytes(struct loop_entry *entry) {
 
 static bool fits(const struct session *session, size_t size) {
     const struct session_limits *limits = session->limits;
-    return session->queue.bytes + size <= limits->queue_bytes_max &&
+    return session->queue.bytes + session->appended_size + size <= limits->queue_bytes_max &&
            session->queue.count < limits->queue_bytes_max / 32 + 16;
 }
 
@@ -178,7 +193,7 @@ static void fail(struct session *session, const struct parsed *how) {
     }
     /* It closes already: no second close frame. */
     session->state = FAILED;
-    if (session->queue.count == 0)
+    if (all_has_left(session))
         on_flushed(session);
 }
 
@@ -192,7 +207,7 @@ static void on_peer_close(struct session *session, const struct parsed *close) {
     frame_unref(session->ending);
     session->ending = frame;
     session->state = ANSWERED;
-    if (session->queue.count == 0)
+    if (all_has_left(session))
         on_flushed(session);
 }
 
@@ -329,6 +344,13 @@ struct session *session_create(struct loop *loop, const struct session_limits *l
     return session;
 }
 
+void session_agree(struct session *session, const struct agreement *agreement) {
+    assert(!agreement->send_takeover || session->limits->on_full != ON_FULL_DROP_OLDEST);
+    session->agreement = *agreement;
+    if (agreement->send_bits != 0)
+        parser_inflate(&session->parser, agreement->receive_bits, agreement->receive_takeover);
+}
+
 void session_attach(struct session *session, const struct transport *transport, void *io) {
     assert(session->transport == NULL && session->events != NULL);
     session->transport = transport;
@@ -380,14 +402,74 @@ static enum session_result send_when_full(struct session *session, struct frame 
     return SESSION_DROPPED;
 }
 
+static enum session_result send_form(struct session *session, struct frame *form) {
+    size_t size;
+    frame_bytes(form, &size);
+    if (!fits(session, size))
+        return send_when_full(session, form, size);
+    return queue_message(session, form);
+}
+
+/* Only what has been queued is in the peer's window when the next message comes. */
+static enum session_result send_own_form(struct session *session, struct frame *frame) {
+    size_t size;
+    uint8_t bits = session->agreement.send_bits;
+    const uint8_t *payload = frame_payload(frame, &size);
+    struct frame *form =
+        deflater_own_form(frame, bits, session->limits->compression.level, session->said);
+    if (form == NULL)
+        return send_form(session, frame);
+    enum session_result result = send_form(session, form);
+    if (result == SESSION_SENT)
+        window_append(&session->said, (size_t)1 << bits, payload, size);
+    frame_unref(form);
+    return result;
+}
+
+static bool compresses(const struct session *session, size_t size) {
+    return session->agreement.send_bits != 0 && size >= session->limits->compression.threshold;
+}
+
 enum session_result session_send(struct session *session, struct frame *frame) {
+    const struct compression *compression = &session->limits->compression;
+    size_t size;
     if (session->state != OPEN)
         return SESSION_CLOSED;
-    size_t size;
-    frame_bytes(frame, &size);
-    if (!fits(session, size))
-        return send_when_full(session, frame, size);
-    return queue_message(session, frame);
+    frame_payload(frame, &size);
+    if (!compresses(session, size))
+        return send_form(session, frame);
+    if (session->agreement.send_takeover)
+        return send_own_form(session, frame);
+    return send_form(session,
+                     deflater_shared_form(frame, session->agreement.send_bits, compression->level));
+}
+
+/* Copies the message to where the transport will send it from; false when it must be queued. */
+static bool append(struct session *session, enum opcode kind, const void *data, size_t size) {
+    const struct transport *transport = session->transport;
+    if (size > APPENDED_MAX || transport == NULL || transport->append == NULL || session->full ||
+        session->queue.count > 0 || compresses(session, size) || !fits(session, frame_size(size)))
+        return false;
+    uint8_t *place = transport->append(session->io, frame_size(size));
+    if (place == NULL)
+        return false;
+    if (session->appended == NULL)
+        session->appended = place;
+    session->appended_size += frame_write(place, kind, data, size);
+    session->message_at = loop_now(session->loop);
+    return true;
+}
+
+enum session_result session_send_bytes(struct session *session, enum opcode kind, const void *data,
+                                       size_t size) {
+    if (session->state != OPEN)
+        return SESSION_CLOSED;
+    if (append(session, kind, data, size))
+        return SESSION_SENT;
+    struct frame *frame = frame_create(kind, data, size);
+    enum session_result result = session_send(session, frame);
+    frame_unref(frame);
+    return result;
 }
 
 void session_close(struct session *session, int code, const char *reason, size_t reason_size) {
@@ -396,16 +478,30 @@ void session_close(struct session *session, int code, const char *reason, size_t
 }
 
 size_t session_queued(const struct session *session) {
-    return session->queue.bytes - session->queue.begun;
+    return session->queue.bytes - session->queue.begun + session->appended_size;
 }
 
 /* --- for transports --- */
 
+/* What the connection did not take of the appended frames goes before the queue. */
+static void keep_appended(struct session *session, size_t size) {
+    if (session->full)
+        send_queue_push_rest(&session->queue, session->appended + size,
+                             session->appended_size - size);
+    session->appended = NULL;
+    session->appended_size = 0;
+}
+
 /* The owner is told later, and a long queue goes on in the next turn: one that is read as fast as
    it is written must not hold the loop. */
 void session_written(struct session *session, size_t size) {
-    session->full = size < session->queue.writing;
-    send_queue_written(&session->queue, size);
+    if (session->appended != NULL) {
+        session->full = size < session->appended_size;
+        keep_appended(session, size);
+    } else {
+        session->full = size < session->queue.writing;
+        send_queue_written(&session->queue, size);
+    }
     if (session->state == ENDED)
         return;
     bool more = session->queue.count > 0 || session->pong != NULL;

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "websocket/extension.h"
 #include "websocket/frame.h"
 
 struct loop;
@@ -38,6 +39,9 @@ struct session_limits {
     uint32_t idle_ms;
     /* Time for our close frame to leave and the peer's to come. */
     uint32_t close_ms;
+    /* What the route wants of compression; takeover not with ON_FULL_DROP_OLDEST, since the peer
+       would lack what was dropped. */
+    struct compression compression;
 };
 
 /* What a session tells its owner, each on the session's thread. No call comes inside a call of the
@@ -67,6 +71,10 @@ enum session_result {
 struct session *session_create(struct loop *loop, const struct session_limits *limits,
                                const struct session_events *events, void *owner);
 
+/* What the handshake agreed on with the peer. Before the first send; not at all: nothing is
+   compressed and what comes compressed is refused. */
+void session_agree(struct session *session, const struct agreement *agreement);
+
 /* The 101 has left: io is the transport's. Queued frames leave with this turn. */
 void session_attach(struct session *session, const struct transport *transport, void *io);
 
@@ -74,9 +82,15 @@ void session_attach(struct session *session, const struct transport *transport, 
    CALLS stage. Safe at any time and more than once. */
 void session_abort(struct session *session);
 
-/* Shares the frame: leaves at this turn's flush, in the order of calls. */
+/* Shares the frame, or its compressed form where one was agreed on: leaves at this turn's flush, in
+   the order of calls. */
 enum session_result session_send(struct session *session, struct frame *frame)
     __attribute__((warn_unused_result));
+
+/* The same for a message of size bytes that nobody else is sent: small ones are copied to where
+   they leave from. kind: OPCODE_TEXT or OPCODE_BINARY; size up to FRAME_PAYLOAD_MAX. */
+enum session_result session_send_bytes(struct session *session, enum opcode kind, const void *data,
+                                       size_t size) __attribute__((warn_unused_result));
 
 /* Sends a close frame behind what is queued, then waits close_ms for the peer's. code 0: without a
    body. Nothing when it is closing already. */

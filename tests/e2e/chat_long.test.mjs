@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { connect } from './support/client.mjs';
-import { slowness } from './support/server.mjs';
 import { enter, launchBrowser, newPage, serveTheSite } from './support/site.mjs';
 
 const KEPT = 2000;
@@ -29,13 +28,18 @@ async function talk(client, page, from, to) {
   }, to - 1);
 }
 
-/** The heap after a collection, in bytes, and the nodes of the page. */
-async function measure(inside) {
-  await inside.send('HeapProfiler.collectGarbage');
-  await inside.send('HeapProfiler.collectGarbage');
+/** What the browser counts for the page: bytes of heap, nodes, processor seconds of the main thread. */
+async function count(inside) {
   const { metrics } = await inside.send('Performance.getMetrics');
   const value = (wanted) => metrics.find(({ name }) => name === wanted).value;
-  return { heap: value('JSHeapUsedSize'), nodes: value('Nodes') };
+  return { heap: value('JSHeapUsedSize'), nodes: value('Nodes'), worked: value('ThreadTime') };
+}
+
+/** The same when all that is not used any more has been collected. */
+async function countUsed(inside) {
+  await inside.send('HeapProfiler.collectGarbage');
+  await inside.send('HeapProfiler.collectGarbage');
+  return count(inside);
 }
 
 /** Scrolls from one end to the other in so many frames; how long each frame's own work took, in ms. */
@@ -74,23 +78,26 @@ test('2,000 messages scroll smoothly, and 6,000 take no more memory than 2,200',
     const log = document.getElementById('log');
     return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
   }), true, 'the newest message is in sight');
+  const { worked } = await count(inside);
   const taken = (await scroll(page, 120)).sort((one, other) => one - other);
   const median = taken[taken.length >> 1];
-  const slow = taken.filter((ms) => ms > 50 * slowness).length;
+  // How long a frame takes depends on what else the machine does; what it costs does not.
+  const cost = ((await count(inside)).worked - worked) / taken.length * 1000;
   t.diagnostic(`frames of a scroll through all: median ${median.toFixed(1)} ms, `
-    + `95 % within ${taken[Math.floor(taken.length * 0.95)].toFixed(1)} ms, longest ${taken.at(-1).toFixed(1)} ms`);
-  assert.ok(slow <= 6, `${slow} of ${taken.length} frames took over ${50 * slowness} ms: ${taken.slice(-8).map(Math.round)}`);
+    + `95 % within ${taken[Math.floor(taken.length * 0.95)].toFixed(1)} ms, longest ${taken.at(-1).toFixed(1)} ms; `
+    + `processor time a frame: ${cost.toFixed(1)} ms`);
+  assert.ok(cost > 0 && cost < 33, `a frame takes ${cost} ms of processor time`);
 
   await page.locator('#newer, #log').first().waitFor();
   await page.evaluate(() => { const log = document.getElementById('log'); log.scrollTop = log.scrollHeight; });
   await talk(talker, page, KEPT, KEPT + TRIMMED);
-  const first = await measure(inside);
+  const first = await countUsed(inside);
   await talk(talker, page, KEPT + TRIMMED, 3 * KEPT);
-  const last = await measure(inside);
-  const count = await page.locator('#log .said').count();
+  const last = await countUsed(inside);
+  const kept = await page.locator('#log .said').count();
   t.diagnostic(`heap ${(first.heap / 1e6).toFixed(2)} MB with 2,200, ${(last.heap / 1e6).toFixed(2)} MB after 6,000; `
     + `nodes ${first.nodes} and ${last.nodes}`);
-  assert.ok(count >= KEPT && count <= KEPT + TRIMMED, `${count} messages are kept`);
+  assert.ok(kept >= KEPT && kept <= KEPT + TRIMMED, `${kept} messages are kept`);
   assert.ok(last.heap < first.heap * 1.1, `the heap grew from ${first.heap} to ${last.heap}`);
   assert.ok(last.nodes < first.nodes * 1.1, `the nodes grew from ${first.nodes} to ${last.nodes}`);
   assert.deepEqual(page.faults, []);

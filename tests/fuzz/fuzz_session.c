@@ -23,7 +23,8 @@ static struct session *session; /* NULL once `closed` was told */
 static struct session_limits limits;
 static uint8_t rest[SESSION_REST_MAX];
 static size_t rest_size;
-static bool is_writing, is_shut, is_closed;
+static bool is_writing, is_appending, is_shut, is_closed;
+static uint8_t appended[1024];
 static size_t writing_size;
 
 static void require(bool condition) {
@@ -70,6 +71,18 @@ static ssize_t write_parts(void *io, const struct iovec *parts, size_t count) {
     return TRANSPORT_LATER;
 }
 
+static void *append_bytes(void *io, size_t size) {
+    (void)io;
+    require(!is_closed && !is_shut && is_writing == is_appending && size > 0);
+    if (!is_appending)
+        writing_size = 0;
+    if (writing_size + size > sizeof(appended))
+        return NULL;
+    is_writing = is_appending = true;
+    writing_size += size;
+    return appended + writing_size - size;
+}
+
 static void read_input(void *io, bool on) {
     (void)io;
     (void)on;
@@ -87,7 +100,11 @@ static void shut_transport(void *io) {
     is_shut = true;
 }
 
-static const struct transport table = {write_parts, read_input, close_transport, shut_transport};
+static const struct transport table = {.write = write_parts,
+                                       .append = append_bytes,
+                                       .read = read_input,
+                                       .close = close_transport,
+                                       .shut = shut_transport};
 
 /* --- the script --- */
 
@@ -106,7 +123,7 @@ static void arrive(const uint8_t *data, size_t size) {
 static void finish_write(bool ok) {
     if (!is_writing)
         return;
-    is_writing = false;
+    is_writing = is_appending = false;
     if (ok)
         session_written(session, writing_size);
     else
@@ -115,6 +132,10 @@ static void finish_write(bool ok) {
 
 static void send_bytes(size_t size) {
     static const char bytes[QUEUE_MAX];
+    if (size % 16 == 8) {
+        (void)!session_send_bytes(session, OPCODE_BINARY, bytes, size);
+        return;
+    }
     struct frame *frame = frame_create(OPCODE_BINARY, bytes, size);
     (void)!session_send(session, frame);
     frame_unref(frame);
@@ -153,10 +174,15 @@ static void begin(uint8_t how) {
                                      .ping_ms = how & 4 ? 50 : 0,
                                      .pong_ms = how & 8 ? 100 : 0,
                                      .idle_ms = how & 16 ? 150 : 0,
-                                     .close_ms = 100};
+                                     .close_ms = 100,
+                                     .compression = {.level = 1, .threshold = 20}};
     rest_size = 0;
-    is_writing = is_shut = is_closed = false;
+    is_writing = is_appending = is_shut = is_closed = false;
     session = session_create(loop, &limits, &events, &session);
+    const bool takeover = (how & 64) != 0 && limits.on_full != ON_FULL_DROP_OLDEST;
+    const struct agreement agreement = {10, 9, takeover, takeover};
+    if (how & 32)
+        session_agree(session, &agreement);
     session_attach(session, &table, &session);
 }
 

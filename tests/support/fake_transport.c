@@ -67,10 +67,45 @@ static void check_lent(const struct fake_transport *fake) {
     }
 }
 
+static void keep_appended(struct fake_transport *fake, size_t size) {
+    size_t lent_size = fake->lent_size;
+    keep(fake, &(struct iovec){fake->appended, size});
+    fake->lent_size = lent_size;
+}
+
+static void *fake_append(void *io, size_t size) {
+    struct fake_transport *fake = io;
+    ck_assert(!fake->closed && !fake->shut && fake->writing == fake->appending);
+    if (!fake->appending) {
+        fake->writing = true;
+        fake->appending = true;
+        fake->writes++;
+        fake->lent_size = 0;
+        if (!fake->holds)
+            loop_queue(fake->loop, LOOP_CALLS, &fake->completion);
+    }
+    if (fake->lent_size + size > sizeof(fake->appended))
+        return NULL;
+    fake->lent_size += size;
+    return fake->appended + fake->lent_size - size;
+}
+
+void fake_transport_complete_part(struct fake_transport *fake, size_t size) {
+    ck_assert(fake->appending && size < fake->lent_size);
+    keep_appended(fake, size);
+    fake->writing = false;
+    fake->appending = false;
+    session_written(fake->session, size);
+}
+
 void fake_transport_complete(struct fake_transport *fake, bool ok) {
     ck_assert_msg(fake->writing, "no write is under way");
-    check_lent(fake);
+    if (fake->appending)
+        keep_appended(fake, ok ? fake->lent_size : 0);
+    else
+        check_lent(fake);
     fake->writing = false;
+    fake->appending = false;
     if (ok)
         session_written(fake->session, fake->lent_size);
     else
@@ -93,7 +128,7 @@ static void fake_read(void *io, bool on) {
 static void fake_close(void *io) {
     struct fake_transport *fake = io;
     ck_assert_msg(!fake->closed, "closed twice");
-    if (fake->writing)
+    if (fake->writing && !fake->appending)
         check_lent(fake);
     fake->closed = true;
     fake->reading = false;
@@ -112,6 +147,7 @@ void fake_transport_attach(struct fake_transport *fake, struct session *session,
     fake->loop = loop;
     fake->completion = (struct loop_entry){.run = on_completion};
     fake->table = (struct transport){.write = fake_write,
+                                     .append = fake->appends ? fake_append : NULL,
                                      .read = fake_read,
                                      .close = fake_close,
                                      .shut = fake->no_shut ? NULL : fake_shut};

@@ -20,6 +20,7 @@ struct fake_transport {
     bool no_shut; /* the transport offers no shut */
     bool at_once; /* writes take up to `room` bytes at once and nothing is under way */
     size_t room;
+    bool appends; /* the transport offers append */
 
     /* for the test to read */
     bool reading, shut, closed, writing;
@@ -35,6 +36,8 @@ struct fake_transport {
     struct loop_entry completion;
     struct iovec parts[TRANSPORT_PARTS_MAX];
     size_t parts_count, lent_size;
+    bool appending;
+    uint8_t appended[16384];
     uint8_t rest[SESSION_REST_MAX];
     size_t rest_size;
 };
@@ -50,6 +53,9 @@ void fake_transport_open(struct fake_transport *fake, size_t room);
 
 /* The write under way is done or has failed. */
 void fake_transport_complete(struct fake_transport *fake, bool ok);
+
+/* Of the write under way so many bytes have left, and the connection takes no more. */
+void fake_transport_complete_part(struct fake_transport *fake, size_t size);
 
 /* The frames in all that has left, as text: "text(hi) ping() close 1000(bye)"; long payloads as
    "binary[70000]". Kept until the next call. */

@@ -16,6 +16,7 @@
 
 #include "loop/h2o.h"
 #include "loop/loop.h"
+#include "websocket/plain_transport.h"
 
 /* More turns than any exchange here needs; each waits at most 10 ms. */
 #define TURNS_MAX 500
@@ -56,6 +57,7 @@ static inline void server_end(struct server *server) {
         h2o_timeout_unlink(&server->context.http2._graceful_shutdown_timeout);
     h2o_context_dispose(&server->context);
     h2o_config_dispose(&server->config);
+    plain_transport_free(server->loop);
     loop_free(server->loop);
 }
 

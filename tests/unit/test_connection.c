@@ -238,7 +238,7 @@ static void arrive_at(struct client *of, bool is_handshake) {
     fake_request_init(&of->request, "GET", "/ws/kitchen/?color=red");
     fake_request_header(&of->request, "sec-websocket-protocol", "one, two");
     struct connection_request request = {
-        &of->request.req, {&captures, values}, &door, of, is_handshake};
+        &of->request.req, {&captures, values}, &door, of, is_handshake, {0}};
     of->conn = connection_open(loop, route, &request);
     if (of->conn == NULL)
         fake_request_dispose(&of->request);

@@ -125,6 +125,33 @@ START_TEST(references_are_counted_between_threads) {
 }
 END_TEST
 
+START_TEST(a_compressed_frame_says_so) {
+    size_t size;
+    struct frame *frame = frame_create_compressed(OPCODE_TEXT, "abc", 3);
+    ck_assert_mem_eq(frame_bytes(frame, &size),
+                     "\xc1\x03"
+                     "abc",
+                     5);
+    ck_assert_uint_eq(size, 5);
+    ck_assert_int_eq(frame_opcode(frame), OPCODE_TEXT);
+    ck_assert_mem_eq(frame_payload(frame, &size), "abc", 3);
+    frame_unref(frame);
+}
+END_TEST
+
+START_TEST(a_frame_keeps_its_other_forms) {
+    struct frame *frame = frame_create(OPCODE_TEXT, "abcabc", 6);
+    struct frame *form = frame_create_compressed(OPCODE_TEXT, "3abc", 4);
+    ck_assert_ptr_null(frame_form(frame, 1));
+    ck_assert_ptr_eq(frame_keep_form(frame, 1, form), form);
+    ck_assert_ptr_eq(frame_keep_form(frame, 2, NULL), frame);
+    ck_assert_ptr_eq(frame_form(frame, 1), form);
+    ck_assert_ptr_eq(frame_form(frame, 2), frame);
+    ck_assert_ptr_null(frame_form(frame, 3));
+    frame_unref(frame);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("frame");
     TCase *tests = tcase_create("frame");
@@ -138,6 +165,8 @@ int main(void) {
     tcase_add_test_raise_signal(tests, a_control_frame_over_125_bytes_is_a_mistake, 6);
     tcase_add_test(tests, the_bytes_live_until_the_last_reference_goes);
     tcase_add_test(tests, references_are_counted_between_threads);
+    tcase_add_test(tests, a_compressed_frame_says_so);
+    tcase_add_test(tests, a_frame_keeps_its_other_forms);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

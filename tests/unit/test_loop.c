@@ -64,6 +64,37 @@ START_TEST(an_earlier_stage_queued_by_a_later_one_runs_in_the_same_turn) {
 }
 END_TEST
 
+static unsigned writers_run;
+
+static void run_writer(struct loop_entry *entry) {
+    (void)entry;
+    writers_run++;
+}
+
+START_TEST(more_writers_than_a_turn_takes_wait_in_order_and_hold_up_nothing_else) {
+    enum { MANY = 2 * LOOP_BYTES_A_TURN + 10 };
+    static struct loop_entry writers[MANY];
+    struct step ends = make_step('e', LOOP_ENDS, NULL);
+    struct step last = make_step('l', LOOP_BYTES, NULL);
+    writers_run = 0;
+    for (int i = 0; i < MANY; i++) {
+        writers[i] = (struct loop_entry){.run = run_writer};
+        loop_queue(loop, LOOP_BYTES, &writers[i]);
+    }
+    loop_queue(loop, LOOP_BYTES, &last.entry);
+    loop_queue(loop, LOOP_ENDS, &ends.entry);
+    loop_turn(loop, 1000);
+    ck_assert_uint_eq(writers_run, LOOP_BYTES_A_TURN);
+    ck_assert(!writers[LOOP_BYTES_A_TURN - 1].queued && writers[LOOP_BYTES_A_TURN].queued);
+    ck_assert_str_eq(seen, "e");
+    loop_unqueue(loop, LOOP_BYTES, &writers[MANY - 1]);
+    loop_turn(loop, 1000); /* does not wait */
+    loop_turn(loop, 1000);
+    ck_assert_uint_eq(writers_run, MANY - 1);
+    ck_assert_str_eq(seen, "el");
+}
+END_TEST
+
 START_TEST(a_call_that_asks_for_itself_runs_once_a_turn) {
     struct step again = make_step('x', LOOP_CALLS, NULL);
     again.then = &again;
@@ -301,6 +332,7 @@ int main(void) {
     tcase_add_checked_fixture(cases, setup, teardown);
     tcase_add_test(cases, stages_run_in_order_whatever_the_order_of_queueing);
     tcase_add_test(cases, an_earlier_stage_queued_by_a_later_one_runs_in_the_same_turn);
+    tcase_add_test(cases, more_writers_than_a_turn_takes_wait_in_order_and_hold_up_nothing_else);
     tcase_add_test(cases, a_call_that_asks_for_itself_runs_once_a_turn);
     tcase_add_test(cases, an_entry_queued_twice_runs_once_and_can_be_taken_back);
     tcase_add_test(cases, entries_are_taken_back_while_their_stage_runs);

@@ -4,10 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/deflate_peer.h"
 #include "support/wire.h"
 #include "websocket/parser.h"
 
 #define MESSAGE_MAX 1000
+/* What a message of that size may take when it is compressed badly. */
+#define PAYLOAD_MAX (MESSAGE_MAX + MESSAGE_MAX / 8 + 64)
+
+static bool inflates;
 
 /* For checks made a million times: Check writes a file at each of its own. */
 static void require(bool condition, const char *what) {
@@ -69,7 +74,8 @@ static void feed(struct feed *feed, const uint8_t *data, size_t size) {
             tell_parsed(&parsed);
         feed->over = parsed.kind == PARSED_FAILURE || parsed.kind == PARSED_CLOSE;
     } while (!feed->over && parsed.kind != PARSED_NOTHING);
-    require(feed->parser.gathered_capacity <= MESSAGE_MAX, "gathered more than the limit");
+    require(feed->parser.gathered_capacity <= (inflates ? PAYLOAD_MAX : MESSAGE_MAX),
+            "gathered more than the limit");
     if (!feed->over) {
         feed->rest_size = total - used;
         require(feed->rest_size <= PARSER_REST_MAX, "left more than it may");
@@ -81,7 +87,10 @@ static void feed(struct feed *feed, const uint8_t *data, size_t size) {
 static struct feed start(void) {
     told_size = 0;
     told[0] = '\0';
-    return (struct feed){.rest_size = 0};
+    struct feed started = {.rest_size = 0};
+    if (inflates)
+        parser_inflate(&started.parser, 15, false);
+    return started;
 }
 
 static void check_told(struct feed *feed, const char *expected, const char *how) {
@@ -223,6 +232,109 @@ START_TEST(a_stream_says_the_same_however_it_is_cut) {
     for (const struct piece *piece = streams[_i].pieces; piece->payload != NULL; piece++)
         wire_frame(&wire, piece->first, piece->payload, piece->size);
     check_all_ways(&wire, streams[_i].told);
+    wire_free(&wire);
+}
+END_TEST
+
+/* --- compressed messages (RFC 7692 sections 6 and 7.2.3) --- */
+
+#define HELLO "\xf2\x48\xcd\xc9\xc9\x07\x00"
+#define BROKEN "fail 1007(message is not compressed as agreed)"
+
+static const struct {
+    struct piece pieces[8];
+    const char *told;
+} compressed[] = {
+    {{FRAME(0xc1, HELLO)}, "text(Hello)"},
+    {{FRAME(0xc2, HELLO)}, "binary(Hello)"},
+    {{FRAME(0xc1, "\x00")}, "text()"},
+    {{FRAME(0xc1, "")}, "text()"},
+    {{FRAME(0xc1, HELLO), FRAME(0xc1, HELLO), FRAME(0xc2, "\x00")},
+     "text(Hello) text(Hello) binary()"},
+    /* beside others */
+    {{FRAME(0x81, "plain"), FRAME(0xc1, HELLO), FRAME(0x82, "\xff")},
+     "text(plain) text(Hello) binary(\xff)"},
+    {{FRAME(0xc1, HELLO), FRAME(0x01, "a"), FRAME(0x80, "b")}, "text(Hello) text(ab)"},
+    {{FRAME(0x01, "a"), FRAME(0x80, "b"), FRAME(0x41, HELLO), FRAME(0x80, "")},
+     "text(ab) text(Hello)"},
+    {{FRAME(0x89, "?"), FRAME(0xc1, HELLO), FRAME(0x88, "")}, "ping(?) text(Hello) close 1005()"},
+    /* in pieces */
+    {{FRAME(0x41, "\xf2\x48\xcd"), FRAME(0x80, "\xc9\xc9\x07\x00")}, "text(Hello)"},
+    {{FRAME(0x41, ""), FRAME(0x00, HELLO), FRAME(0x80, "")}, "text(Hello)"},
+    {{FRAME(0x41, ""), FRAME(0x80, "")}, "text()"},
+    {{FRAME(0x42, "\xf2\x48"), FRAME(0x89, "?"), FRAME(0x00, "\xcd\xc9\xc9"), FRAME(0x8a, "!"),
+      FRAME(0x80, "\x07\x00")},
+     "ping(?) pong(!) binary(Hello)"},
+    /* RSV1 where it has no meaning, and the other bits */
+    {{FRAME(0x41, "\xf2\x48\xcd"), FRAME(0xc0, "\xc9\xc9\x07\x00")}, "fail 1002(reserved bit set)"},
+    {{FRAME(0x01, "x"), FRAME(0xc0, "x")}, "fail 1002(reserved bit set)"},
+    {{FRAME(0xc8, "")}, "fail 1002(reserved bit set)"},
+    {{FRAME(0xc9, "")}, "fail 1002(reserved bit set)"},
+    {{FRAME(0xca, "")}, "fail 1002(reserved bit set)"},
+    {{FRAME(0xc3, "x")}, "fail 1002(reserved bit set)"},
+    {{FRAME(0xa1, "x")}, "fail 1002(reserved bit set)"},
+    {{FRAME(0x91, "x")}, "fail 1002(reserved bit set)"},
+    {{FRAME(0xe1, HELLO)}, "fail 1002(reserved bit set)"},
+    {{FRAME(0xd1, HELLO)}, "fail 1002(reserved bit set)"},
+    {{FRAME(0xf1, HELLO)}, "fail 1002(reserved bit set)"},
+    {{FRAME(0x41, "\xf2"), FRAME(0xc1, HELLO)}, "fail 1002(message inside a message)"},
+    /* not compressed, cut short, not text */
+    {{FRAME(0xc1, "\x06")}, BROKEN},
+    {{FRAME(0xc2, "\xf2\x48\xcd")}, BROKEN},
+    {{FRAME(0x41, "\xf2\x48\xcd"), FRAME(0x80, "")}, BROKEN},
+    {{FRAME(0xc1, HELLO), FRAME(0xc1, "\x07")}, "text(Hello) " BROKEN},
+    {{FRAME(0xc1, "\x00\x01\x00\xfe\xff\xff\x00")}, "fail 1007(text is not UTF-8)"},
+    {{FRAME(0xc2, "\x00\x01\x00\xfe\xff\xff\x00")}, "binary(\xff)"},
+    {{FRAME(0xc1, "\x00\x02\x00\xfd\xff\xe2\x82\x00")}, "fail 1007(text is not UTF-8)"},
+    {{FRAME(0xc1, "\x00\x02\x00\xfd\xff\xe2\x82\x00\x01\x00\xfe\xff\xac\x00")},
+     "text(\xe2\x82\xac)"},
+};
+
+START_TEST(a_compressed_stream_says_the_same_however_it_is_cut) {
+    struct wire wire = {0};
+    inflates = true;
+    for (const struct piece *piece = compressed[_i].pieces; piece->payload != NULL; piece++)
+        wire_frame(&wire, piece->first, piece->payload, piece->size);
+    check_all_ways(&wire, compressed[_i].told);
+    wire_free(&wire);
+}
+END_TEST
+
+START_TEST(the_limit_is_of_what_is_inflated) {
+    struct wire wire = {0};
+    struct deflate_peer peer;
+    static const char zeros[MESSAGE_MAX + 1];
+    inflates = true;
+    deflate_peer_open(&peer, 15, false, 15, false);
+    deflate_peer_pack(&peer, zeros, MESSAGE_MAX);
+    wire_frame(&wire, 0x42, peer.bytes, 3);
+    wire_frame(&wire, 0x80, peer.bytes + 3, peer.size - 3);
+    deflate_peer_pack(&peer, zeros, MESSAGE_MAX + 1);
+    wire_frame(&wire, 0xc2, peer.bytes, peer.size);
+    check_all_ways(&wire, "binary[1000] fail 1009(message too big)");
+    deflate_peer_close(&peer);
+    wire_free(&wire);
+}
+END_TEST
+
+/* Stored blocks make a message larger than it is: that is allowed, but not without end. */
+START_TEST(a_payload_may_be_somewhat_larger_than_the_limit) {
+    char payload[PAYLOAD_MAX + 1] = {0};
+    size_t size = 0;
+    for (; size + 5 < PAYLOAD_MAX; size += 5)
+        memcpy(payload + size, "\0\0\0\xff\xff", 5);
+    struct wire wire = {0};
+    inflates = true;
+    wire_frame(&wire, 0xc1, payload, size + 1);
+    wire_frame(&wire, 0x41, payload, size - 100);
+    wire_frame(&wire, 0x80, payload, PAYLOAD_MAX + 1 - size + 100);
+    check_all_ways(&wire, "text() fail 1009(message too big)");
+    wire_free(&wire);
+    wire_header(&wire, 0xc1, 2, PAYLOAD_MAX + 1, 1);
+    check_all_ways(&wire, "fail 1009(message too big)");
+    wire_free(&wire);
+    wire_header(&wire, 0x81, 2, MESSAGE_MAX + 1, 1);
+    check_all_ways(&wire, "fail 1009(message too big)");
     wire_free(&wire);
 }
 END_TEST
@@ -385,6 +497,10 @@ int main(void) {
     tcase_set_timeout(tests, 30);
     tcase_add_loop_test(tests, a_stream_says_the_same_however_it_is_cut, 0,
                         sizeof(streams) / sizeof(streams[0]));
+    tcase_add_loop_test(tests, a_compressed_stream_says_the_same_however_it_is_cut, 0,
+                        sizeof(compressed) / sizeof(compressed[0]));
+    tcase_add_test(tests, the_limit_is_of_what_is_inflated);
+    tcase_add_test(tests, a_payload_may_be_somewhat_larger_than_the_limit);
     tcase_add_loop_test(tests, a_header_alone_is_refused_or_waits, 0,
                         sizeof(headers) / sizeof(headers[0]));
     tcase_add_loop_test(tests, only_codes_that_may_be_sent_pass, 0,

@@ -95,8 +95,8 @@ static void on_socket_closed(void *data) {
     socket_closed_times++;
 }
 
-static void on_taken(struct keeper *keeper) {
-    (void)keeper;
+static void on_taken(struct kept *kept) {
+    (void)kept;
     ck_assert_int_eq(socket_closed_times, 0);
     server = NULL;
 }
@@ -108,7 +108,8 @@ static void on_stalled(struct keeper *keeper) {
     stalls++;
 }
 
-static struct keeper keeper = {on_taken, on_kept_closed, on_stalled};
+static struct keeper keeper = {on_kept_closed, on_stalled};
+static struct kept kept = {&keeper, on_taken};
 
 /* --- certificates --- */
 
@@ -146,7 +147,7 @@ static void connect_ends(void) {
         h2o_evloop_socket_create(loop_h2o(loop), accepted, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
     server_fd = accepted;
     server->on_close.cb = on_socket_closed;
-    server->on_close.data = &keeper;
+    server->on_close.data = &kept;
 }
 
 static void on_handshaken(h2o_socket_t *socket, const char *error) {
@@ -517,6 +518,37 @@ START_TEST(a_closing_peer_that_does_not_read_is_cut_in_time) {
 }
 END_TEST
 
+/* Of TLS sockets the acceptor takes care. */
+START_TEST(a_peer_that_takes_nothing_for_a_minute_is_cut_off) {
+    open_plainly(_i);
+    block_output();
+    for (int i = 0; i < 14; i++) {
+        ck_assert_int_eq(stalls, i < 12 ? 0 : stalls);
+        loop_skip(loop, 5000);
+        turn();
+    }
+    WAIT_FOR(closed_times == 1);
+    ck_assert_int_eq(stalls, 1);
+    ck_assert_int_eq(closed_code, 1006);
+}
+END_TEST
+
+START_TEST(a_peer_that_takes_little_is_not_cut_off) {
+    static uint8_t some[200000];
+    open_plainly(_i);
+    block_output();
+    for (int i = 0; i < 30; i++) {
+        ssize_t size = 0;
+        WAIT_FOR(size > 0 || (size = recv(client, some, sizeof(some), MSG_DONTWAIT)) > 0);
+        turn();
+        loop_skip(loop, 5000);
+        turn();
+    }
+    ck_assert_int_eq(stalls, 0);
+    ck_assert_int_eq(closed_times, 0);
+}
+END_TEST
+
 /* --- ends --- */
 
 START_TEST(the_peers_end_of_stream_is_1006) {
@@ -687,6 +719,8 @@ int main(void) {
     add(tests, the_peers_end_of_stream_is_1006);
     add(tests, a_reset_is_1006);
     tcase_add_test(tests, bytes_that_are_not_tls_end_the_connection);
+    tcase_add_test(tests, a_peer_that_takes_nothing_for_a_minute_is_cut_off);
+    tcase_add_test(tests, a_peer_that_takes_little_is_not_cut_off);
     add(tests, the_server_hangs_up_first_when_both_have_closed);
     add(tests, our_close_is_answered_and_the_connection_ends);
     add(tests, a_broken_peer_that_still_sends_can_read_why);

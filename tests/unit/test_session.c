@@ -1005,6 +1005,90 @@ START_TEST(a_long_queue_is_written_a_portion_a_turn) {
 }
 END_TEST
 
+/* --- messages that are copied to where they leave from --- */
+
+static void send_own(const char *text) {
+    ck_assert_int_eq(session_send_bytes(session, OPCODE_TEXT, text, strlen(text)), SESSION_SENT);
+}
+
+START_TEST(small_messages_for_one_leave_together_in_order) {
+    fake.appends = true;
+    attach();
+    send_own("a");
+    send_own("b");
+    send_text("shared");
+    send_own("c");
+    ck_assert_uint_eq(session_queued(session), 2 * 3 + 8 + 3);
+    turns(2);
+    check_sent("text(a) text(b) text(shared) text(c)");
+    ck_assert_uint_eq(fake.writes, 2);
+    ck_assert_uint_eq(session_queued(session), 0);
+}
+END_TEST
+
+START_TEST(what_is_left_of_them_goes_before_all_else_and_is_not_split) {
+    fake.appends = fake.holds = true;
+    attach();
+    send_own("abc");
+    send_own("def");
+    turn();
+    send_text("shared");
+    receive(0x89, "ping");
+    fake_transport_complete_part(&fake, 7);
+    ck_assert_uint_eq(session_queued(session), 3 + 8);
+    turns(2);
+    send_own("later");
+    fake_transport_open(&fake, 0);
+    turn();
+    fake_transport_complete(&fake, true);
+    turn();
+    check_sent("text(abc) text(def) pong(ping) text(shared) text(later)");
+}
+END_TEST
+
+START_TEST(what_is_left_of_them_is_never_dropped) {
+    limits.on_full = ON_FULL_DROP_OLDEST;
+    limits.queue_bytes_max = 100;
+    fake.appends = fake.holds = true;
+    attach();
+    send_own("0123456789");
+    turn();
+    fake_transport_complete_part(&fake, 0);
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(send_bytes(20), SESSION_SENT);
+    fake_transport_open(&fake, 0);
+    turn();
+    fake_transport_complete(&fake, true);
+    ck_assert_int_eq(strncmp(fake_transport_sent(&fake), "text(0123456789) ", 17), 0);
+}
+END_TEST
+
+START_TEST(they_count_to_the_queues_limit) {
+    limits.queue_bytes_max = 100;
+    fake.appends = fake.holds = true;
+    attach();
+    for (int i = 0; i < 8; i++)
+        send_own("0123456789");
+    ck_assert_int_eq(session_send_bytes(session, OPCODE_TEXT, "0123456789", 10), SESSION_FULL);
+}
+END_TEST
+
+START_TEST(a_close_waits_until_they_have_left) {
+    fake.appends = fake.holds = true;
+    attach();
+    send_own("last");
+    receive_close(1000, "");
+    turns(2);
+    check_told("");
+    fake_transport_complete(&fake, true);
+    turns(2);
+    fake_transport_complete(&fake, true);
+    turns(2);
+    check_sent("text(last) close 1000()");
+    check_told("closed 1000()");
+}
+END_TEST
+
 START_TEST(a_message_too_big_for_an_empty_queue_is_told_of_later) {
     limits.on_full = ON_FULL_DROP_NEWEST;
     limits.queue_bytes_max = 100;
@@ -1283,6 +1367,11 @@ static void add_queue(TCase *tests) {
     tcase_add_test(tests, what_a_full_connection_did_not_take_leaves_when_it_is_writable);
     tcase_add_test(tests, a_connection_that_takes_nothing_is_not_asked_again);
     tcase_add_test(tests, a_long_queue_is_written_a_portion_a_turn);
+    tcase_add_test(tests, small_messages_for_one_leave_together_in_order);
+    tcase_add_test(tests, what_is_left_of_them_goes_before_all_else_and_is_not_split);
+    tcase_add_test(tests, what_is_left_of_them_is_never_dropped);
+    tcase_add_test(tests, they_count_to_the_queues_limit);
+    tcase_add_test(tests, a_close_waits_until_they_have_left);
     tcase_add_test(tests, a_closing_session_tells_nothing_of_drops);
     tcase_add_test(tests, an_abort_inside_unblocked_is_safe);
     tcase_add_test(tests, tiny_frames_are_bounded_in_number);
