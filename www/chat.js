@@ -1,7 +1,7 @@
 // The page: an entrance, and a room. README of group_chat has the messages of chat.v1.
 import { Line } from './line.js';
 import { Log, clock } from './log.js';
-import { Outbox } from './outbox.js';
+import { Outbox, drawn } from './outbox.js';
 import { People } from './people.js';
 import { understood } from './protocol.js';
 import { face, make } from './text.js';
@@ -33,6 +33,7 @@ let room = '';
 let me = nobody();
 let gone = null;              // when the connection was lost
 let unread = 0;
+let secret = '';              // see person()
 
 /** What the server says about oneself at the welcome. */
 function nobody() { return { id: '', nick: '', limits: { nick: 40, text: 4000 } }; }
@@ -56,12 +57,11 @@ function keep(key, value) {
   }
 }
 
-/** A secret that makes all windows of this browser one person. */
+/** A secret that makes all windows of this browser one person; where nothing is kept, this one. */
 function person() {
-  let secret = recall('person');
+  secret ||= recall('person');
   if (!/^[0-9a-f]{32}$/.test(secret)) {
-    secret = Array.from(crypto.getRandomValues(new Uint8Array(16)),
-      (byte) => byte.toString(16).padStart(2, '0')).join('');
+    secret = drawn(16);
     keep('person', secret);
   }
   return secret;
@@ -78,13 +78,15 @@ function addressOf(nick) {
 }
 
 function showState({ state, until, code, reason, byUser }) {
+  const focused = document.activeElement;
   const offline = state === 'lost' && !navigator.onLine;
   const shown = offline ? words.offline : words[state];
   element.state.textContent = shown;
   element.state.dataset.state = state;
   element.close.hidden = state === 'closed';
   element.reconnect.hidden = state !== 'closed' && state !== 'lost';
-  element.strip.hidden = state === 'open' || (state === 'connecting' && !gone);
+  // Tries that follow each other don't make it come and go.
+  element.strip.hidden = state === 'open' || (state === 'connecting' && element.strip.hidden);
   element.strip.dataset.state = state;
   element.strip.toggleAttribute('data-mine', Boolean(byUser));
   element.retry.hidden = state === 'connecting';
@@ -93,8 +95,12 @@ function showState({ state, until, code, reason, byUser }) {
   } else {
     element.trouble.textContent = shown;
   }
-  // The seconds are for the eye; read out, they would drown all else.
-  element.spoken.textContent = element.trouble.textContent;
+  // The seconds and each new try are for the eye; read out, they would drown all else.
+  if (state !== 'connecting') speakOnce(element.trouble.textContent);
+  // Whoever stood on a button that has gone goes on from what took its place.
+  if (focused === element.close && element.close.hidden) element.reconnect.focus();
+  if (focused === element.reconnect && element.reconnect.hidden) element.close.focus();
+  if (focused === element.retry && (element.retry.hidden || element.strip.hidden)) element.text.focus();
   clearInterval(showState.ticking);
   if (state === 'lost') {
     const tick = () => {
@@ -106,10 +112,16 @@ function showState({ state, until, code, reason, byUser }) {
   }
 }
 
+/** For screen readers, unless it is what they heard last. */
+function speakOnce(text) {
+  if (element.spoken.textContent !== text) element.spoken.textContent = text;
+}
+
 function onState(change) {
   if (change.state !== 'open' && line?.wasOpen) {
     gone ??= new Date();
     line.wasOpen = false;
+    line.renaming = '';
     outbox.lost();
     people.hush();
     showTyping();
@@ -123,12 +135,13 @@ function onState(change) {
 
 const receive = {
   welcome({ id, nick, greeting, limits }) {
-    const asked = line.asked;
     const first = me.id === '';
+    // The server may have cut the name that was asked for.
+    const other = nick !== me.nick && !line.asked.startsWith(nick);
     me = { id, nick, limits };
     element.called.value = nick;
     if (first && greeting) log.tell(greeting);
-    if (asked && asked !== nick) log.tell(words.numbered(asked, nick));
+    if (other) log.tell(words.numbered(line.asked, nick));
     if (gone) log.tell(words.missed(clock(gone), clock(new Date())));
     gone = null;
     line.send({ type: 'who' });
@@ -160,6 +173,7 @@ const receive = {
   },
 
   nick(message) {
+    if (message.old === message.new) return;
     const known = people.has(message.id, message.new);
     people.renamed(message);
     showPeople();
@@ -167,6 +181,7 @@ const receive = {
     if (mine) {
       me.nick = message.new;
       element.called.value = me.nick;
+      element.nick.value = me.nick;
       line.asked = me.nick;
       line.address = addressOf(me.nick);
       keep('nick', me.nick);
@@ -185,16 +200,23 @@ const receive = {
 
   who(message) {
     people.replace(message);
+    element.people.classList.remove('stale');
     showPeople();
   },
 
   error(error) {
-    if (error.ref && outbox.refused(error)) return;
     const seconds = Math.max(1, Math.ceil((error.retry_ms ?? 0) / 1000));
     const known = words.errors[error.code];
     const text = typeof known === 'function' ? known(seconds) : known ?? error.message;
-    if (error.field === 'nick') element['rename-fault'].textContent = text;
-    else if (error.code !== 'flood') element.fault.textContent = text;
+    const flood = error.code === 'flood';
+    if (error.ref && outbox.refused(error)) {
+      if (!flood) element.spoken.textContent = `${words.refused}: ${text}`;
+    } else if (error.field === 'nick' || (flood && line.renaming)) {
+      element['rename-fault'].textContent = text;
+      line.renaming = '';
+    } else if (!flood) {
+      element.fault.textContent = text;
+    }
   },
 };
 
@@ -217,11 +239,16 @@ function showTitle() {
 
 function showHush() { element.hush.hidden = !log.empty; }
 
+/** Once a frame at most: when a server has restarted, a whole crowd comes in. */
 function showPeople() {
+  showPeople.due ??= requestAnimationFrame(showPeopleNow);
+}
+
+function showPeopleNow() {
+  showPeople.due = undefined;
   const list = people.list(me.id);
   element.here.textContent = words.here(people.count);
   element.who.textContent = words.here(people.count);
-  element.people.classList.remove('stale');
   element.people.replaceChildren(...list.map(({ id, nick, windows }) => {
     const name = make('b', '', nick);
     name.title = nick;
@@ -233,7 +260,7 @@ function showPeople() {
   const rest = [];
   if (people.count > list.length) rest.push(words.more(people.count - list.length));
   if (people.unnamed) rest.push(words.unnamed(people.unnamed));
-  element.others.textContent = rest.join(', ');
+  element.others.textContent = listed(rest);
   element.others.hidden = rest.length === 0;
 }
 
@@ -262,8 +289,12 @@ function enter(name, nick) {
   log.clear();
   showTitle();
   showPeople();
+  showTyping();
   showHush();
   showPanel(false);
+  element.strip.hidden = true;
+  element['rename-fault'].textContent = '';
+  element.people.classList.remove('stale');
   element.where.textContent = room;
   element.text.placeholder = words.messageTo(room);
   element.address.value = location.href;
@@ -272,6 +303,7 @@ function enter(name, nick) {
   line = new Line(addressOf(nick), PROTOCOL, { onMessage, onState });
   line.asked = nick;
   line.connect();
+  fit();
   element.text.focus();
 }
 
@@ -288,9 +320,11 @@ function leave() {
   element.entrance.hidden = false;
 }
 
+function roomOfAddress() { return new URLSearchParams(location.search).get('room') ?? ''; }
+
 /** The room comes from the address, the name from last time: with both, nothing need be asked. */
 function arrive() {
-  const wanted = new URLSearchParams(location.search).get('room') ?? '';
+  const wanted = roomOfAddress();
   const nick = recall('nick');
   element.room.value = wanted || element.room.value || 'lobby';
   element.nick.value ||= nick;
@@ -298,15 +332,19 @@ function arrive() {
   else (element.nick.value ? element.room : element.nick).focus();
 }
 
+/** The name in a field, with the blanks that the server makes of all kinds. */
+function nameIn(field) { return field.value.trim().replace(/\s/gu, ' '); }
+
 function faultOf(nick, name) {
   if (!nick) return words.needsNick;
   if ([...nick].length > me.limits.nick) return words.longNick(me.limits.nick);
-  return /^[\p{L}\p{N}_]+$/u.test(name) ? '' : words.needsRoom;
+  // No more, since the server takes 200 bytes and a character has up to four.
+  return /^[\p{L}\p{N}_]{1,50}$/u.test(name) ? '' : words.needsRoom;
 }
 
 element.join.addEventListener('submit', (event) => {
   event.preventDefault();
-  const nick = element.nick.value.trim();
+  const nick = nameIn(element.nick);
   const name = element.room.value.trim();
   const fault = faultOf(nick, name);
   const wrong = fault === words.needsRoom ? element.room : element.nick;
@@ -319,7 +357,8 @@ element.join.addEventListener('submit', (event) => {
     return;
   }
   keep('nick', nick);
-  history.pushState(null, '', `?${new URLSearchParams({ room: name })}`);
+  // Whoever came by this address need not go back through it twice.
+  if (roomOfAddress() !== name) history.pushState(null, '', `?${new URLSearchParams({ room: name })}`);
   enter(name, nick);
 });
 
@@ -344,8 +383,12 @@ function fit() {
   element.text.style.height = 'auto';
   element.text.style.height = `${element.text.scrollHeight + 2}px`;
   const bytes = over(element.text.value);
-  element.fault.textContent = bytes > 0 ? words.tooLong(bytes) : '';
-  if (bytes <= 0 && bytes > -me.limits.text / 5) element.fault.textContent = words.bytesLeft(-bytes);
+  const near = bytes > -me.limits.text / 5;
+  element.fault.textContent = '';
+  // No alert, which would be read out at each letter.
+  element.left.textContent = bytes > 0 ? words.tooLong(bytes) : near ? words.bytesLeft(-bytes) : '';
+  element.left.classList.toggle('fault', bytes > 0);
+  element.text.setAttribute('aria-invalid', String(bytes > 0));
 }
 
 element.text.addEventListener('input', () => {
@@ -368,7 +411,13 @@ element.text.addEventListener('keydown', (event) => {
 element.say.addEventListener('submit', (event) => {
   event.preventDefault();
   const text = element.text.value.trim();
-  if (!text || over(text) > 0) return;
+  if (!text) return;
+  const bytes = over(text);
+  if (bytes > 0) {
+    element.left.textContent = '';
+    element.fault.textContent = words.tooLong(bytes);
+    return;
+  }
   if (!outbox.add(text)) {
     element.fault.textContent = words.tooMany;
     return;
@@ -401,25 +450,26 @@ setInterval(() => {
 
 element.rename.addEventListener('submit', (event) => {
   event.preventDefault();
-  const nick = element.called.value.trim();
+  const nick = nameIn(element.called);
   const fault = nick ? [...nick].length > me.limits.nick ? words.longNick(me.limits.nick) : '' : words.needsNick;
   element['rename-fault'].textContent = fault;
   if (fault || nick === me.nick) return;
   line.renaming = nick;
-  line.send({ type: 'nick', nick });
+  if (!line.send({ type: 'nick', nick })) element['rename-fault'].textContent = element.state.textContent;
 });
 
 element.called.addEventListener('input', () => { element['rename-fault'].textContent = ''; });
 
 element.copy.addEventListener('click', async () => {
-  element.address.select();
   try {
     await navigator.clipboard.writeText(element.address.value);
     element.copy.textContent = words.copied;
     element.spoken.textContent = words.copied;
     setTimeout(() => { element.copy.textContent = words.copy; }, 2000);
   } catch {
-    // It is selected, for copying by hand.
+    // Not over plain http: it is selected, for copying by hand.
+    element.address.focus();
+    element.address.select();
   }
 });
 
@@ -427,13 +477,14 @@ element.close.addEventListener('click', () => line?.close());
 for (const button of [element.reconnect, element.retry]) {
   button.addEventListener('click', () => {
     line?.connect();
+    showPanel(false);
     element.text.focus();
   });
 }
 
 element.who.addEventListener('click', () => showPanel(!element.talk.classList.contains('shown')));
 element.talk.addEventListener('keydown', (event) => {
-  if (event.key !== 'Escape' || !element.talk.classList.contains('shown')) return;
+  if (event.key !== 'Escape' || event.isComposing || !element.talk.classList.contains('shown')) return;
   showPanel(false);
   element.who.focus();
 });

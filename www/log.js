@@ -5,6 +5,7 @@ import { listed, locale, words } from './words.js';
 
 const MOST = 2000;            // messages kept on the page…
 const TRIM = 200;             // …and how many go at once when there are more
+const MOST_LINES = 2 * MOST;  // the same for groups, days and notes together
 const TOGETHER = 5 * 60000;   // messages of one author within this time stand in one group
 const NEAR = 48;              // pixels from the end that count as the end
 
@@ -97,7 +98,7 @@ export class Log {
     this.#last.element.append(said);
     this.#last.count += 1;
     this.#count += 1;
-    if (this.#count > MOST + TRIM) this.#trim();
+    this.#trim();
     if (own) this.#stay(true);
     else if (!this.#atEnd) this.#see(this.unseen + 1);
     this.#follow();
@@ -107,6 +108,7 @@ export class Log {
   tell(text) {
     this.#break();
     this.#add(make('p', 'note', text));
+    this.#trim();
   }
 
   /** kind is joined or left. Somebody who goes and comes at once is not worth a word. */
@@ -201,14 +203,17 @@ export class Log {
     });
   }
 
+  get #lines() { return this.#messages.childElementCount; }
+
   /** The oldest go, whole groups first; what is in sight stays where it is. */
   #trim() {
+    if (this.#count <= MOST + TRIM && this.#lines <= MOST_LINES + TRIM) return;
     const before = this.#element.scrollHeight;
-    while (this.#count > MOST) {
+    while (this.#count > MOST || this.#lines > MOST_LINES) {
       const oldest = this.#messages.firstElementChild;
       const { group } = oldest;
-      if (group && group.count > this.#count - MOST) {
-        const extra = this.#count - MOST;
+      const extra = this.#count - MOST;
+      if (extra > 0 && group?.count > extra) {
         for (const said of [...oldest.querySelectorAll('.said')].slice(0, extra)) said.remove();
         group.count -= extra;
         this.#count -= extra;

@@ -1,16 +1,18 @@
 // What somebody has said and the server has not confirmed: in order, one on its way at a time.
 
 const MOST = 20;
-const CONFIRM = 8000;
+const CONFIRM = 8000;         // without an answer for so long it is doubted, and after that again given up
 
 // The server reads no JSON with half a pair or U+0000 in it, and could not say whose it was.
 const UNSAYABLE = /[\0\p{Surrogate}]/gu;
 
-const newRef = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+/** So many random bytes, in hexadecimal. */
+export const drawn = (bytes) => Array.from(crypto.getRandomValues(new Uint8Array(bytes)),
+  (byte) => byte.toString(16).padStart(2, '0')).join('');
 
 /** Entries are {ref, text, state} with the states waiting, sending, slowed (with `until`), and two
-    that somebody must decide about: unknown (the connection went while it was under way) and
-    refused (with `error`). */
+    that somebody must decide about: unknown (the connection went while it was under way, or no
+    answer came) and refused (with `error`). */
 export class Outbox {
   entries = [];
   #timer = 0;
@@ -29,7 +31,7 @@ export class Outbox {
   /** Whether there was room for it. */
   add(text) {
     if (this.entries.length >= MOST) return false;
-    this.entries.push({ ref: newRef(), text: text.replace(UNSAYABLE, '\u{fffd}'), state: 'waiting' });
+    this.entries.push({ ref: drawn(12), text: text.replace(UNSAYABLE, '\u{fffd}'), state: 'waiting' });
     this.pump();
     return true;
   }
@@ -42,7 +44,7 @@ export class Outbox {
       // What does not go now waits for the pump() of the next connection.
       if (this.#send({ type: 'say', text: next.text, ref: next.ref })) {
         next.state = 'sending';
-        this.#after(CONFIRM, this.#silent);
+        this.#after(CONFIRM, () => this.#doubt());
       }
     } else if (next?.state === 'slowed') {
       this.#after(next.until - performance.now(), () => this.pump());
@@ -71,7 +73,7 @@ export class Outbox {
   /** The connection has gone; what was under way may or may not have arrived. */
   lost() {
     clearTimeout(this.#timer);
-    for (const entry of this.entries) if (entry.state === 'sending') entry.state = 'unknown';
+    this.#giveUp();
     this.#changed();
   }
 
@@ -99,6 +101,19 @@ export class Outbox {
   /** The timer is of the one that is on its way or slowed; the others have none. */
   #unwatch(entry) {
     if (entry?.state === 'sending' || entry?.state === 'slowed') clearTimeout(this.#timer);
+  }
+
+  /** A connection that lives without an answer to this one must not hold up the others. */
+  #doubt() {
+    this.#after(CONFIRM, () => {
+      this.#giveUp();
+      this.pump();
+    });
+    this.#silent();
+  }
+
+  #giveUp() {
+    for (const entry of this.entries) if (entry.state === 'sending') entry.state = 'unknown';
   }
 
   #after(wait, act) {

@@ -61,9 +61,11 @@ export function make(tag, kind, ...children) {
   return element;
 }
 
+const segmenter = new Intl.Segmenter();
+
 /** A round sign for a person: the first letters of the nick on a colour of the id. */
 export function face(id, nick) {
-  const first = [...new Intl.Segmenter().segment(nick)].map(({ segment }) => segment);
+  const first = [...segmenter.segment(nick)].map(({ segment }) => segment);
   const second = first[first.indexOf(' ') + 1];
   const sign = make('span', 'face', (first[0] ?? '?') + (first.includes(' ') && second ? second : ''));
   sign.style.setProperty('--hue', hue(id));

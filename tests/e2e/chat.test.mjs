@@ -141,13 +141,20 @@ describe('talking', () => {
   test('a text over the limit stays where it is, and the page says by how much', async () => {
     const page = await visit('lot', 'long');
     const text = page.getByLabel('Message', { exact: true });
+    const alert = page.locator('#say ~ [role="alert"]');
+    await text.fill('ä'.repeat(1900));
+    await page.getByText('200 bytes left').waitFor();
     await text.fill('ä'.repeat(2005));
+    await page.getByText('Too long by 10 bytes.').waitFor();
+    assert.equal(await alert.textContent(), '', 'nothing is read out while one types');
     await text.press('Enter');
+    await alert.getByText('Too long by 10 bytes.').waitFor();
     await page.getByText('Too long by 10 bytes.').waitFor();
     assert.equal(await page.locator('#log .said').count(), 0);
     await text.fill('ä'.repeat(2000));
     await text.press('Enter');
     await said(page, 'ä'.repeat(2000)).waitFor();
+    assert.equal(await alert.textContent(), '');
     await part(page);
   });
 
@@ -226,6 +233,47 @@ describe('who is here', () => {
     await part(ann, other);
   });
 
+  test('a name that the server tidies up is asked for once', async () => {
+    const page = await newPage(browser);
+    const asked = [];
+    page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => {
+      if (payload.includes('"nick"')) asked.push(payload);
+    }));
+    await enter(page, server.url('/', 'https'), 'Jo\u3000Ann', 'blanks');
+    await waitForHere(page, 'Jo Ann');
+    for (const [name, tidy] of [['Jo\u3000 Bea', 'Jo  Bea'], ['Jo\u202eCleo', 'JoCleo'], ['Jo\u00a0Dan', 'Jo Dan']]) {
+      await page.locator('#called').fill(name);
+      await page.getByRole('button', { name: 'Change' }).click();
+      await waitForHere(page, tidy);
+    }
+    await say(page, 'done');
+    assert.ok(asked.length <= 4, `${asked}`);
+    assert.deepEqual(await page.locator('#log .note').allTextContents(), ['Welcome to this room.',
+      'Jo Ann is now Jo  Bea', 'Jo  Bea is now JoCleo', 'JoCleo is now Jo Dan']);
+    await page.getByRole('button', { name: 'Leave' }).click();
+    assert.equal(await page.locator('#nick').inputValue(), 'Jo Dan');
+    await part(page);
+  });
+
+  test('a browser that keeps nothing is one person all the same', async () => {
+    const page = await newPage(browser);
+    await page.addInitScript(() => {
+      Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } });
+    });
+    const secrets = new Set();
+    page.on('websocket', (socket) => secrets.add(new URL(socket.url()).searchParams.get('person')));
+    await enter(page, server.url('/', 'https'), 'pim', 'private');
+    await page.locator('#called').fill('pam');
+    await page.getByRole('button', { name: 'Change' }).click();
+    await waitForHere(page, 'pam');
+    await page.getByRole('button', { name: 'Close', exact: true }).click();
+    await page.locator('aside').getByRole('button', { name: 'Reconnect' }).click();
+    await connected(page);
+    await waitForHere(page, 'pam');
+    assert.equal(secrets.size, 1);
+    await part(page);
+  });
+
   test('a new name goes to all windows of the person', async () => {
     const one = await visit('Lea', 'windows');
     const two = await openPage(one.context());
@@ -258,6 +306,23 @@ describe('rooms', () => {
     await page.reload();
     await connected(page);
     assert.equal(await page.locator('#where').textContent(), 'küche_2');
+    await part(page);
+  });
+
+  test('whoever came by an address goes back to where the address was', async () => {
+    const page = await newPage(browser);
+    await page.goto(server.url('/errors/404.html', 'https'));
+    await enter(page, server.url('/', 'https'), 'lin', 'linked');
+    await page.goBack();
+    await page.getByRole('heading', { name: 'Nothing here' }).waitFor();
+    await part(page);
+  });
+
+  test('a room with a name that is too long is not tried', async () => {
+    const page = await visit('ann', 'short');
+    await page.goto(server.url(`/?room=${'x'.repeat(51)}`, 'https'));
+    await page.getByRole('button', { name: 'Enter' }).click();
+    await page.getByRole('alert').getByText('up to 50 letters').waitFor();
     await part(page);
   });
 

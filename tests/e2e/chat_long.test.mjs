@@ -104,6 +104,24 @@ test('2,000 messages scroll smoothly, and 6,000 take no more memory than 2,200',
   await talker.close();
 });
 
+test('notes go too when there are too many', async () => {
+  const page = await newPage(browser);
+  let hear;
+  await page.routeWebSocket(/\/ws\/chat\//, (near) => {
+    near.connectToServer().onMessage((message) => near.send(message));
+    hear = (message) => near.send(JSON.stringify(message));
+  });
+  await enter(page, server.url('/', 'https'), 'ann', 'notes');
+  for (let number = 0; number < 2 * KEPT + 2 * TRIMMED; number++) {
+    hear({ type: 'nick', id: 'x', from: `b${number}`, old: `b${number}`, new: `b${number + 1}` });
+  }
+  await page.getByText(`b${2 * KEPT + 2 * TRIMMED - 1} is now`).waitFor();
+  const kept = await page.locator('#log .note').count();
+  assert.ok(kept >= 2 * KEPT - TRIMMED && kept <= 2 * KEPT + TRIMMED, `${kept} notes are kept`);
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+});
+
 test('who reads further up stays there while others talk and the oldest go', async () => {
   const page = await enter(await newPage(browser), server.url('/', 'https'), 'ann', 'reading');
   const talker = await connect(server.wsUrl('/ws/chat/reading/?nick=bob', 'wss'), ['chat.v1']);

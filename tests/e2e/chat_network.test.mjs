@@ -63,13 +63,19 @@ describe('a connection that breaks', () => {
 
   test('is tried at once when the network is said to be back', async () => {
     const { page, proxy } = await visitThrough('ivy', 'online');
-    await page.evaluate(() => { Math.random = () => 0.999; });
+    await page.evaluate(() => {
+      Math.random = () => 0.999;
+      window.heard = [];
+      const spoken = document.getElementById('spoken');
+      new MutationObserver(() => window.heard.push(spoken.textContent)).observe(spoken, { childList: true });
+    });
     proxy.cut();
     // After some tries the waits are long: a return within three seconds is none of theirs.
     await page.waitForFunction(() => Number(document.getElementById('trouble').textContent.match(/\d+/)?.[0] ?? 0) > 4);
     proxy.mend();
     await page.evaluate(() => window.dispatchEvent(new Event('online')));
     await page.locator('#state[data-state="open"]').waitFor({ timeout: 3000 * slowness });
+    assert.deepEqual(await page.evaluate(() => window.heard), ['Connection lost', 'Connected'], 'not each try is read out');
     await page.context().close();
   });
 
@@ -135,6 +141,28 @@ describe('a connection that is closed', () => {
     await page.context().close();
   });
 
+  test('leaves nobody without a place by keyboard, on a phone too', async () => {
+    const page = await visit('key', 'focus');
+    const focus = () => page.evaluate(() => document.activeElement.id);
+    await page.locator('#close').press('Enter');
+    assert.equal(await focus(), 'reconnect');
+    await page.setViewportSize({ width: 390, height: 780 });
+    await page.locator('#who').press('Enter');
+    await page.locator('#reconnect').press('Enter');
+    await connected(page);
+    assert.equal(await focus(), 'text');
+    await page.context().close();
+  });
+
+  test('takes no new name, and says why', async () => {
+    const page = await visit('val', 'noname');
+    await page.getByRole('button', { name: 'Close', exact: true }).click();
+    await page.locator('#called').fill('vera');
+    await page.getByRole('button', { name: 'Change' }).click();
+    await page.locator('#rename').getByRole('alert').getByText('Closed').waitFor();
+    await page.context().close();
+  });
+
   test('by the server is told with code and reason, and not tried again by itself', async () => {
     const page = await newPage(browser);
     let ask;
@@ -148,6 +176,33 @@ describe('a connection that is closed', () => {
     assert.equal(await page.locator('#state').textContent(), 'Closed');
     await page.locator('#strip').getByRole('button', { name: 'Reconnect' }).click();
     await connected(page);
+    await page.context().close();
+  });
+});
+
+describe('a server that refuses', () => {
+  test('is heard by those who do not see it, and a name that it takes no more is told', async () => {
+    const page = await newPage(browser);
+    let refusal;
+    await page.routeWebSocket(/\/ws\/chat\//, (near) => {
+      const far = near.connectToServer();
+      far.onMessage((message) => near.send(message));
+      near.onMessage((message) => {
+        const { ref } = JSON.parse(message);
+        if (refusal) near.send(JSON.stringify({ type: 'error', field: '', message: '', ref, ...refusal }));
+        else far.send(message);
+      });
+    });
+    await enter(page, server.url('/', 'https'), 'ned', 'refused');
+    await waitForHere(page, 'ned');
+    refusal = { code: 'busy' };
+    await page.locator('#text').fill('please');
+    await page.locator('#text').press('Enter');
+    await page.getByRole('status').getByText('Not sent: The server is busy. Please try again.').waitFor();
+    refusal = { code: 'flood', retry_ms: 2500 };
+    await page.locator('#called').fill('neil');
+    await page.locator('#called').press('Enter');
+    await page.locator('#rename').getByText('Too many messages. Please try again in 3 s.').waitFor();
     await page.context().close();
   });
 });

@@ -712,12 +712,22 @@ describe('outbox', () => {
     assert.equal(it.silences, 0);
     page.advance(1);
     assert.equal(it.silences, 1);
-    page.advance(60000);
+    page.advance(7999);
     assert.equal(it.silences, 1);
     assert.deepEqual(it.shown, ['a: sending', 'b: waiting']);
     it.confirm('a');
     page.advance(8000);
     assert.equal(it.silences, 2, 'each has its own time');
+  }));
+
+  test('what stays without an answer on a connection that lives holds up nothing', onBox((it, page) => {
+    it.add('a', 'b');
+    page.advance(16000);
+    assert.deepEqual(it.shown, ['a: unknown', 'b: sending']);
+    it.confirm('a');
+    it.confirm('b');
+    assert.deepEqual(it.shown, []);
+    assert.equal(page.pending, 0);
   }));
 
   test('an answer is no silence', onBox((it, page) => {

@@ -11,7 +11,7 @@ export default {
   enter: 'Enter',
   needsNick: 'Please give a name.',
   longNick: (most) => `A name has up to ${most} characters.`,
-  needsRoom: 'A room is named with letters, digits and _ alone.',
+  needsRoom: 'A room is named with up to 50 letters, digits and _ alone.',
 
   // The connection.
   connecting: 'Connecting…',

@@ -9,7 +9,7 @@ export default {
   enter: '进入',
   needsNick: '请输入名字。',
   longNick: (most) => `名字最多 ${most} 个字符。`,
-  needsRoom: '房间名只能包含文字、数字和下划线。',
+  needsRoom: '房间名最多 50 个字符，只能包含文字、数字和下划线。',
 
   connecting: '正在连接…',
   open: '已连接',
@@ -48,7 +48,7 @@ export default {
   here: (count) => `${number.format(count)} 人在线`,
   you: '你',
   windows: (count) => `${count} 个窗口`,
-  more: (count) => `还有 ${number.format(count)} 人`,
+  more: (count) => `另外 ${number.format(count)} 人`,
   unnamed: (count) => `${number.format(count)} 人未署名`,
   joined: (names) => `${names} 进来了`,
   left: (names) => `${names} 离开了`,
