@@ -1,5 +1,5 @@
 // RFC 6455 sections 5.5.1 and 7: how a connection closes.
-import { BINARY, TEXT, close, closes, frame, gets, getsPong, hangsUp, head, inPieces, ping, pong } from '../support/peer.mjs';
+import { BINARY, TEXT, close, closes, frame, gets, getsPong, hangsUp, head, inPieces, meanwhile, ping, pong } from '../support/peer.mjs';
 import { closePayload } from '../support/raw.mjs';
 import { content } from './frames.mjs';
 
@@ -46,6 +46,7 @@ function behind() {
     ['messages before it', Buffer.concat([frame('one'), frame('two'), bye]), gets(TEXT, 'one'), gets(TEXT, 'two'), closes(1000)],
     ['a close behind a fault', Buffer.concat([fault, bye]), closes(1002)],
     ['a message behind a fault', Buffer.concat([fault, frame('late')]), closes(1002)],
+    ['a ping, a while behind a fault', fault, meanwhile, ping('late'), frame('late'), meanwhile, closes(1002)],
     ['a second fault', Buffer.concat([fault, fault]), closes(1002)],
     // The client must be able to read why, however much it had on its way.
     ['much behind a fault', fault, ...large, closes(1002)],
@@ -74,6 +75,8 @@ export function serverClosings() {
     ['an answer with another code', close(closePayload(1000))],
     ['an answer without a code', close()],
     ['an answer octet by octet', inPieces(close(closePayload(4001, 'yes')), 1)],
+    ['a ping, and later the answer', ping('late'), meanwhile, close(closePayload(4001))],
+    ['a message, and later the answer', frame('late'), meanwhile, close(closePayload(4001))],
     ['a message and a ping, then the answer', Buffer.concat([frame('late'), ping('late'), pong(), close(closePayload(4001))])],
     ['a message in fragments, then the answer', Buffer.concat([frame('a', { fin: false }), ping(), frame('b', { opcode: 0 }), close()])],
     ['the answer inside a message', Buffer.concat([frame('a', { fin: false }), close()])],
