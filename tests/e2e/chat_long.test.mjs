@@ -25,7 +25,7 @@ async function talk(client, page, from, to) {
   await page.waitForFunction((last) => {
     const all = document.querySelectorAll('#log .said');
     return all[all.length - 1]?.textContent.includes(`Message ${last}:`);
-  }, to - 1);
+  }, to - 1, { timeout: 90000 });
 }
 
 /** What the browser counts for the page: bytes of heap, nodes, processor seconds of the main thread. */
