@@ -139,12 +139,13 @@ const receive = {
     // The server may have cut the name that was asked for.
     const other = nick !== me.nick && !line.asked.startsWith(nick);
     me = { id, nick, limits };
-    element.called.value = nick;
+    showName(nick);
     if (first && greeting) log.tell(greeting);
     if (other) log.tell(words.numbered(line.asked, nick));
     if (gone) log.tell(words.missed(clock(gone), clock(new Date())));
     gone = null;
     line.send({ type: 'who' });
+    if (first && line.renaming) line.send({ type: 'nick', nick: line.renaming });
     outbox.pump();
   },
 
@@ -180,7 +181,7 @@ const receive = {
     const mine = message.id === me.id && message.old === me.nick;
     if (mine) {
       me.nick = message.new;
-      element.called.value = me.nick;
+      showName(me.nick);
       element.nick.value = me.nick;
       line.asked = me.nick;
       line.address = addressOf(me.nick);
@@ -272,6 +273,14 @@ function showTyping() {
   if (names.length) showTyping.timer = setTimeout(showTyping, 1000);
 }
 
+/** Leaves a name alone that somebody is writing there. */
+function showName(nick) {
+  const { called } = element;
+  const written = called.value !== called.defaultValue && nameIn(called) !== line.renaming;
+  if (!written) called.value = nick;
+  called.defaultValue = nick;
+}
+
 function showPanel(shown) {
   element.talk.classList.toggle('shown', shown);
   element.who.setAttribute('aria-expanded', String(shown));
@@ -302,6 +311,8 @@ function enter(name, nick) {
   element.talk.hidden = false;
   line = new Line(addressOf(nick), PROTOCOL, { onMessage, onState });
   line.asked = nick;
+  line.renaming = '';
+  element.called.value = element.called.defaultValue = '';
   line.connect();
   fit();
   element.text.focus();
@@ -454,8 +465,13 @@ element.rename.addEventListener('submit', (event) => {
   const fault = nick ? [...nick].length > me.limits.nick ? words.longNick(me.limits.nick) : '' : words.needsNick;
   element['rename-fault'].textContent = fault;
   if (fault || nick === me.nick) return;
+  if (!line.open) {
+    element['rename-fault'].textContent = element.state.textContent;
+    return;
+  }
+  // Before the welcome it waits for that.
   line.renaming = nick;
-  if (!line.send({ type: 'nick', nick })) element['rename-fault'].textContent = element.state.textContent;
+  if (me.id) line.send({ type: 'nick', nick });
 });
 
 element.called.addEventListener('input', () => { element['rename-fault'].textContent = ''; });

@@ -274,6 +274,30 @@ describe('who is here', () => {
     await part(page);
   });
 
+  test('a name written before the welcome is neither overwritten nor lost', async () => {
+    const page = await newPage(browser);
+    let welcome = null;
+    const greeted = new Promise((resolve) => { welcome = resolve; });
+    await page.routeWebSocket(/\/ws\/chat\//, (mine) => {
+      const theirs = mine.connectToServer();
+      theirs.onMessage(async (text) => {
+        await greeted;
+        mine.send(text);
+      });
+    });
+    await enter(page, server.url('/', 'https'), 'Ada', 'early');
+    const called = page.locator('#called');
+    await called.fill('Ida');
+    await page.getByRole('button', { name: 'Change' }).click();
+    await called.fill('Ede');
+    welcome();
+    await waitForHere(page, 'Ida');
+    assert.equal(await called.inputValue(), 'Ede');
+    await called.press('Enter');
+    await waitForHere(page, 'Ede');
+    await part(page);
+  });
+
   test('a new name goes to all windows of the person', async () => {
     const one = await visit('Lea', 'windows');
     const two = await openPage(one.context());
