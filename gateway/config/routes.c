@@ -131,21 +131,21 @@ static bool read_limits(struct draft *draft) {
     yoml_t *node = tree_get(draft->node, "limits");
     yoml_t *given = node != NULL ? node : tree_mapping(draft->load->pool, draft->node, 0);
     bool right = fields_read(draft->load, given, "limits", limit_fields, LIMITS, values);
-    right = read_on_full(draft, &values[LIMIT_ON_FULL], &to->limits.on_full) && right;
-    right = check_on_full(draft, &values[LIMIT_ON_FULL], to->limits.on_full) && right;
-    to->limits.message_bytes_max = (uint32_t)values[LIMIT_MESSAGE].number;
-    to->limits.queue_bytes_max = (uint32_t)values[LIMIT_QUEUE].number;
-    to->limits.idle_ms = (uint32_t)values[LIMIT_IDLE].number;
-    to->limits.ping_ms = (uint32_t)values[LIMIT_PING].number;
-    to->limits.pong_ms = (uint32_t)values[LIMIT_PONG].number;
-    to->limits.close_ms = (uint32_t)values[LIMIT_CLOSE].number;
+    right = read_on_full(draft, &values[LIMIT_ON_FULL], &to->terms.on_full) && right;
+    right = check_on_full(draft, &values[LIMIT_ON_FULL], to->terms.on_full) && right;
+    to->terms.message_bytes_max = (uint32_t)values[LIMIT_MESSAGE].number;
+    to->terms.queue_bytes_max = (uint32_t)values[LIMIT_QUEUE].number;
+    to->terms.idle_ms = (uint32_t)values[LIMIT_IDLE].number;
+    to->terms.ping_ms = (uint32_t)values[LIMIT_PING].number;
+    to->terms.pong_ms = (uint32_t)values[LIMIT_PONG].number;
+    to->terms.close_ms = (uint32_t)values[LIMIT_CLOSE].number;
     to->connect_ms = (uint32_t)values[LIMIT_CONNECT].number;
     to->groups_max = (uint32_t)values[LIMIT_GROUPS].number;
     to->timers_max = (uint32_t)values[LIMIT_TIMERS].number;
     to->headers_max = (uint32_t)values[LIMIT_HEADERS].number;
     const yoml_t *small =
         values[LIMIT_QUEUE].node != NULL ? values[LIMIT_QUEUE].node : values[LIMIT_MESSAGE].node;
-    if (right && to->limits.queue_bytes_max < to->limits.message_bytes_max)
+    if (right && to->terms.queue_bytes_max < to->terms.message_bytes_max)
         problems_warning(draft->load->problems, tree_place(small),
                          "`queue` is smaller than `message`: a message of the largest size could "
                          "be received and not sent on");
@@ -244,11 +244,11 @@ static bool read_space(struct draft *draft) {
 }
 
 static bool read_compression(struct draft *draft) {
-    struct session_limits *limits = &draft->instance.limits;
+    struct session_terms *terms = &draft->instance.terms;
     yoml_t *node = tree_get(draft->node, "compress-messages");
-    if (!compression_read(draft->load, node, &limits->compression))
+    if (!compression_read(draft->load, node, &terms->compression))
         return false;
-    if (!limits->compression.takeover || limits->on_full != ON_FULL_DROP_OLDEST)
+    if (!terms->compression.takeover || terms->on_full != ON_FULL_DROP_OLDEST)
         return true;
     return complain(draft, node,
                     "`takeover` can't go with `on-full: drop-oldest`: later messages refer back to "

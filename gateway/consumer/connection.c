@@ -1,6 +1,7 @@
 #include "consumer/connection.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,28 +43,38 @@ struct answer {
     unsigned char body[];
 };
 
-struct sluice_conn {
-    struct loop *loop;
-    sluice_route *route;
-    sluice_id id;
-    struct scope scope;
-    const struct connection_door *door;
+/* What a connection needs only while it opens or ends, or while timers of it are set. */
+struct conn_work {
+    sluice_conn *conn;
+    h2o_req_t *req;                     /* NULL once answered or gone */
+    const struct connection_door *door; /* the same */
     void *door_data;
-    struct session *session;
-    struct member member;
+    struct agreement agreement;
+    uint32_t header_count, header_bytes;
     struct answer *answer;
     struct loop_entry answering, ending;
     struct timer deadline; /* of the decision; while draining, of the close */
     struct conn_timer *timers;
     uint32_t timer_count;
-    sluice_id timer_serial;
-    uint32_t header_count, header_bytes;
     const char *close_reason; /* while disconnect runs */
-    enum state state;
-    struct agreement agreement;
-    bool is_handshake, stopped;
-    _Alignas(16) unsigned char data[];
 };
+
+struct sluice_conn {
+    struct session session; /* begun when the handshake is accepted */
+    sluice_route *route;
+    struct member member;   /* its id is the connection's */
+    struct conn_work *work; /* NULL at rest */
+    char *subprotocol;      /* NULL: none */
+    uint8_t state;
+    bool is_handshake, stopped;
+    char tail[]; /* the consumer's data from DATA_AT on, if any; then the packed scope */
+};
+
+#define DATA_ALIGNMENT 16
+#define DATA_AT                                                                                    \
+    ((offsetof(struct sluice_conn, tail) + DATA_ALIGNMENT - 1) / DATA_ALIGNMENT * DATA_ALIGNMENT)
+
+static_assert(_Alignof(max_align_t) >= DATA_ALIGNMENT, "malloc aligns a connection's data");
 
 struct slot {
     sluice_conn *conn;
@@ -76,6 +87,7 @@ struct connections {
     struct loop *loop;
     struct slot *slots;
     uint32_t count, capacity, most, first_free, used;
+    sluice_id timers; /* given out so far */
     struct timer drained;
     const char *drain_reason; /* NULL until a stop has begun */
     int drain_code;
@@ -146,14 +158,14 @@ static bool take_slot(struct connections *all, sluice_conn *conn) {
     slot->conn = conn;
     slot->generation++;
     all->count++;
-    conn->id = (uint64_t)loop_index(all->loop) << THREAD_SHIFT |
-               (uint64_t)slot->generation << GENERATION_SHIFT | at;
+    conn->member.id = (uint64_t)loop_index(all->loop) << THREAD_SHIFT |
+                      (uint64_t)slot->generation << GENERATION_SHIFT | at;
     return true;
 }
 
 /* A slot whose generations are used up is never given out again, so that no id comes twice. */
 static void leave_slot(struct connections *all, sluice_conn *conn) {
-    uint32_t at = (uint32_t)(conn->id & SLOTS_MAX);
+    uint32_t at = (uint32_t)(conn->member.id & SLOTS_MAX);
     all->slots[at].conn = NULL;
     all->count--;
     if (all->slots[at].generation == UINT32_MAX)
@@ -170,24 +182,62 @@ sluice_conn *connection_find(const struct loop *loop, sluice_id id) {
     if (connection_id_thread(id) != loop_index(loop) || at >= all->used)
         return NULL;
     sluice_conn *conn = all->slots[at].conn;
-    return conn != NULL && conn->id == id ? conn : NULL;
+    return conn != NULL && conn->member.id == id ? conn : NULL;
+}
+
+/* --- what it needs for a while --- */
+
+static void send_answer(struct loop_entry *entry);
+static void free_conn(struct loop_entry *entry);
+static void on_deadline(struct timer *timer);
+
+static struct conn_work *work_of(sluice_conn *conn) {
+    if (conn->work != NULL)
+        return conn->work;
+    conn->work = calloc(1, sizeof(*conn->work));
+    if (conn->work == NULL)
+        abort();
+    conn->work->conn = conn;
+    conn->work->answering.run = send_answer;
+    conn->work->ending.run = free_conn;
+    conn->work->deadline.run = on_deadline;
+    return conn->work;
+}
+
+/* Gives the work back when it is needed no more. */
+static void rest(sluice_conn *conn) {
+    const struct conn_work *work = conn->work;
+    if (work == NULL || conn->state != OPEN || work->timers != NULL || work->deadline.slot != 0)
+        return;
+    free(conn->work);
+    conn->work = NULL;
+}
+
+/* Whether there is a session that has not ended. */
+static bool has_session(const sluice_conn *conn) {
+    return conn->state == ACCEPTED || conn->state == OPEN;
 }
 
 /* --- the end --- */
 
-static void free_conn(struct loop_entry *entry) {
-    sluice_conn *conn = H2O_STRUCT_FROM_MEMBER(sluice_conn, ending, entry);
-    scope_dispose(&conn->scope);
-    free(conn->answer);
+static void dispose(sluice_conn *conn) {
+    if (conn->work != NULL)
+        free(conn->work->answer);
+    free(conn->work);
+    free(conn->subprotocol);
     free(conn);
+}
+
+static void free_conn(struct loop_entry *entry) {
+    dispose(H2O_STRUCT_FROM_MEMBER(struct conn_work, ending, entry)->conn);
 }
 
 /* Each timer that did not fire tells its owner that nothing will come. */
 static void drop_timers(sluice_conn *conn) {
     struct conn_timer *timer;
-    while ((timer = conn->timers) != NULL) {
-        conn->timers = timer->next;
-        loop_timer_clear(conn->loop, &timer->timer);
+    while ((timer = conn->work->timers) != NULL) {
+        conn->work->timers = timer->next;
+        loop_timer_clear(loop_current(), &timer->timer);
         struct hook hook = hook_enter(instance_name(conn->route), "timer");
         timer->fn(NULL, timer->arg);
         hook_leave(&hook);
@@ -195,65 +245,85 @@ static void drop_timers(sluice_conn *conn) {
     }
 }
 
+/* The answer has left, or never will. */
+static void forget_request(sluice_conn *conn) {
+    if (conn->work == NULL)
+        return;
+    conn->work->req = NULL;
+    conn->work->door = NULL;
+}
+
+/* Its memory goes with the session's, where there was one. */
 static void finish(sluice_conn *conn) {
+    struct loop *loop = loop_current();
+    struct conn_work *work = work_of(conn);
     conn->state = ENDED;
-    loop_timer_clear(conn->loop, &conn->deadline);
-    loop_unqueue(conn->loop, LOOP_ANSWERS, &conn->answering);
-    if (conn->door != NULL)
-        conn->door->left(conn->door_data);
-    conn->door = NULL;
+    loop_timer_clear(loop, &work->deadline);
+    loop_unqueue(loop, LOOP_ANSWERS, &work->answering);
+    if (work->door != NULL)
+        work->door->left(work->door_data);
+    work->door = NULL;
     drop_timers(conn);
     RUN_HOOK(conn, release, conn);
-    scope_forget_request(&conn->scope);
-    leave_slot(connections_of(conn->loop), conn);
+    work->req = NULL;
+    leave_slot(connections_of(loop), conn);
     instance_count(conn->route, -1);
-    loop_queue(conn->loop, LOOP_ENDS, &conn->ending);
+    if (conn->session.terms == NULL)
+        loop_queue(loop, LOOP_ENDS, &work->ending);
 }
 
 void connection_gone(sluice_conn *conn) {
-    conn->door = NULL;
-    loop_unqueue(conn->loop, LOOP_ANSWERS, &conn->answering);
-    scope_forget_request(&conn->scope);
-    if (conn->session != NULL)
-        session_abort(conn->session);
+    if (conn->work != NULL)
+        loop_unqueue(loop_current(), LOOP_ANSWERS, &conn->work->answering);
+    forget_request(conn);
+    if (has_session(conn))
+        session_abort(&conn->session);
     else if (conn->state != ENDED)
         finish(conn);
 }
 
 /* --- what the session tells --- */
 
-static void on_message(void *owner, enum opcode kind, const uint8_t *data, size_t size) {
-    sluice_conn *conn = owner;
+static sluice_conn *conn_of(struct session *session) {
+    return H2O_STRUCT_FROM_MEMBER(sluice_conn, session, session);
+}
+
+static void on_message(struct session *session, enum opcode kind, const uint8_t *data,
+                       size_t size) {
+    sluice_conn *conn = conn_of(session);
     sluice_message message = {data, (uint32_t)size,
                               kind == OPCODE_TEXT ? SLUICE_TEXT : SLUICE_BINARY};
     if (!conn->stopped)
         RUN_HOOK(conn, receive, conn, message);
 }
 
-static void on_unblocked(void *owner, uint64_t dropped) {
-    sluice_conn *conn = owner;
+static void on_unblocked(struct session *session, uint64_t dropped) {
+    sluice_conn *conn = conn_of(session);
     RUN_HOOK(conn, dropped, conn, dropped);
 }
 
-static void on_closed(void *owner, int code, const char *reason, size_t reason_size) {
-    sluice_conn *conn = owner;
+static void on_closed(struct session *session, int code, const char *reason, size_t reason_size) {
+    sluice_conn *conn = conn_of(session);
     char text[REASON_MAX + 1];
     size_t size = reason_size > REASON_MAX ? REASON_MAX : reason_size;
     if (size > 0)
         memcpy(text, reason, size);
     text[size] = '\0';
-    conn->session = NULL;
     conn->state = ENDED;
-    group_leave_all(groups_of(conn->loop), &conn->member);
-    conn->member.session = NULL;
-    conn->close_reason = text;
+    group_leave_all(groups_of(loop_current()), &conn->member);
+    work_of(conn)->close_reason = text;
     if (!conn->stopped)
         RUN_HOOK(conn, disconnect, conn, code);
-    conn->close_reason = NULL;
+    conn->work->close_reason = NULL;
     finish(conn);
 }
 
-static const struct session_events session_events = {on_message, on_unblocked, on_closed};
+static void on_released(struct session *session) { dispose(conn_of(session)); }
+
+const struct session_events *connection_events(void) {
+    static const struct session_events events = {on_message, on_unblocked, on_closed, on_released};
+    return &events;
+}
 
 static void on_event(struct member *member, const char *group, struct frame *frame) {
     sluice_conn *conn = H2O_STRUCT_FROM_MEMBER(sluice_conn, member, member);
@@ -270,52 +340,64 @@ static const struct member_events member_events = {on_event};
 /* --- the answer --- */
 
 static void send_answer(struct loop_entry *entry) {
-    sluice_conn *conn = H2O_STRUCT_FROM_MEMBER(sluice_conn, answering, entry);
-    const struct connection_door *door = conn->door;
+    struct conn_work *work = H2O_STRUCT_FROM_MEMBER(struct conn_work, answering, entry);
+    sluice_conn *conn = work->conn;
+    const struct connection_door *door = work->door;
+    const struct answer *answer = work->answer;
     if (conn->state == ACCEPTED) {
-        door->upgrade(conn->door_data, conn->scope.subprotocol);
+        door->upgrade(work->door_data, conn->subprotocol);
         return;
     }
-    conn->door = NULL;
-    const struct answer *answer = conn->answer;
-    scope_forget_request(&conn->scope);
-    door->answer(conn->door_data, answer->status, answer->body, answer->size, answer->chosen);
+    forget_request(conn);
+    door->answer(work->door_data, answer->status, answer->body, answer->size, answer->chosen);
     finish(conn);
 }
 
 static void set_answer(sluice_conn *conn, int status, const void *body, size_t size, bool chosen) {
-    conn->answer = malloc(sizeof(*conn->answer) + size);
-    if (conn->answer == NULL)
+    struct conn_work *work = work_of(conn);
+    work->answer = malloc(sizeof(*work->answer) + size);
+    if (work->answer == NULL)
         abort();
-    *conn->answer = (struct answer){status, chosen, size};
+    *work->answer = (struct answer){status, chosen, size};
     if (size > 0)
-        memcpy(conn->answer->body, body, size);
+        memcpy(work->answer->body, body, size);
     conn->state = ANSWERED;
-    loop_timer_clear(conn->loop, &conn->deadline);
-    loop_queue(conn->loop, LOOP_ANSWERS, &conn->answering);
+    loop_timer_clear(loop_current(), &work->deadline);
+    loop_queue(loop_current(), LOOP_ANSWERS, &work->answering);
 }
 
 static void on_deadline(struct timer *timer) {
-    sluice_conn *conn = H2O_STRUCT_FROM_MEMBER(sluice_conn, deadline, timer);
-    const struct connections *all = connections_of(conn->loop);
+    sluice_conn *conn = H2O_STRUCT_FROM_MEMBER(struct conn_work, deadline, timer)->conn;
+    const struct connections *all = connections_of(loop_current());
     if (conn->state == DECIDING)
         set_answer(conn, 504, NULL, 0, false);
-    else if (conn->session != NULL)
-        session_close(conn->session, all->drain_code, all->drain_reason, strlen(all->drain_reason));
+    else if (has_session(conn))
+        session_close(&conn->session, all->drain_code, all->drain_reason,
+                      strlen(all->drain_reason));
+    rest(conn);
+}
+
+static char *copy_of(const char *text) {
+    char *copy = strdup(text);
+    if (copy == NULL)
+        abort();
+    return copy;
 }
 
 int connection_accept(sluice_conn *conn, const char *subprotocol) {
+    struct conn_work *work = conn->work;
     if (conn->state != DECIDING || !conn->is_handshake)
         return SLUICE_STATE;
-    if (subprotocol != NULL && !scope_choose_subprotocol(&conn->scope, subprotocol))
+    if (subprotocol != NULL && !scope_offers(work->req, subprotocol))
         return SLUICE_INVALID;
+    if (subprotocol != NULL)
+        conn->subprotocol = copy_of(subprotocol);
     conn->state = ACCEPTED;
-    loop_timer_clear(conn->loop, &conn->deadline);
-    conn->session =
-        session_create(conn->loop, &instance_conf(conn->route)->limits, &session_events, conn);
-    session_agree(conn->session, &conn->agreement);
-    conn->member.session = conn->session;
-    loop_queue(conn->loop, LOOP_ANSWERS, &conn->answering);
+    loop_timer_clear(loop_current(), &work->deadline);
+    session_begin(&conn->session, &instance_conf(conn->route)->terms);
+    session_agree(&conn->session, &work->agreement);
+    conn->member.session = &conn->session;
+    loop_queue(loop_current(), LOOP_ANSWERS, &work->answering);
     return SLUICE_OK;
 }
 
@@ -332,11 +414,12 @@ int connection_answer(sluice_conn *conn, int status, const void *body, size_t si
 }
 
 struct session *connection_upgraded(sluice_conn *conn) {
-    conn->door = NULL;
-    scope_forget_request(&conn->scope);
-    if (conn->session != NULL)
-        conn->state = OPEN;
-    return conn->session;
+    forget_request(conn);
+    if (conn->state != ACCEPTED)
+        return NULL;
+    conn->state = OPEN;
+    rest(conn);
+    return &conn->session;
 }
 
 /* RFC 9110 section 5.1: a field name is a token. */
@@ -368,17 +451,18 @@ static bool is_ours(const char *name) {
 }
 
 int connection_add_header(sluice_conn *conn, const char *name, const char *value) {
-    h2o_req_t *req = conn->scope.req;
+    struct conn_work *work = conn->work;
     if (conn->state != DECIDING)
         return SLUICE_STATE;
     if (name == NULL || value == NULL || !is_token(name) || !is_field_value(value) || is_ours(name))
         return SLUICE_INVALID;
+    h2o_req_t *req = work->req;
     size_t name_size = strlen(name), value_size = strlen(value);
-    size_t total = conn->header_bytes + name_size + value_size;
-    if (conn->header_count == HEADERS_MAX || total > instance_conf(conn->route)->headers_max)
+    size_t total = work->header_bytes + name_size + value_size;
+    if (work->header_count == HEADERS_MAX || total > instance_conf(conn->route)->headers_max)
         return SLUICE_FULL;
-    conn->header_count++;
-    conn->header_bytes = (uint32_t)total;
+    work->header_count++;
+    work->header_bytes = (uint32_t)total;
     char *lower = h2o_strdup(&req->pool, name, name_size).base;
     h2o_strtolower(lower, name_size);
     char *kept = h2o_strdup(&req->pool, value, value_size).base;
@@ -389,22 +473,31 @@ int connection_add_header(sluice_conn *conn, const char *name, const char *value
 
 /* --- its life --- */
 
-static sluice_conn *make_conn(struct loop *loop, sluice_route *route,
-                              const struct connection_request *request) {
-    size_t size = sizeof(sluice_conn) + instance_consumer(route)->data_size;
-    sluice_conn *conn = aligned_alloc(16, (size + 15) / 16 * 16);
+/* Where the packed scope lies. */
+static size_t packed_at(const sluice_route *route) {
+    uint32_t data_size = instance_consumer(route)->data_size;
+    return data_size == 0 ? offsetof(struct sluice_conn, tail) : DATA_AT + data_size;
+}
+
+static const char *packed_of(const sluice_conn *conn) {
+    return (const char *)conn + packed_at(conn->route);
+}
+
+static sluice_conn *make_conn(sluice_route *route, const struct connection_request *request) {
+    size_t packed_size;
+    const char *packed =
+        scope_pack(request->req, instance_captures(route), request->captures, &packed_size);
+    sluice_conn *conn = calloc(1, packed_at(route) + packed_size);
     if (conn == NULL)
         abort();
-    memset(conn, 0, size);
-    conn->loop = loop;
+    memcpy((char *)conn + packed_at(route), packed, packed_size);
     conn->route = route;
-    conn->door = request->door;
-    conn->door_data = request->door_data;
     conn->is_handshake = request->is_handshake;
-    conn->agreement = request->agreement;
-    conn->answering.run = send_answer;
-    conn->ending.run = free_conn;
-    conn->deadline.run = on_deadline;
+    struct conn_work *work = work_of(conn);
+    work->req = request->req;
+    work->door = request->door;
+    work->door_data = request->door_data;
+    work->agreement = request->agreement;
     return conn;
 }
 
@@ -423,16 +516,14 @@ sluice_conn *connection_open(struct loop *loop, sluice_route *route,
     /* A WebSocket would hold up the stop, or be closed at once; a request is soon over. */
     if (all->drain_reason != NULL && request->is_handshake)
         return NULL;
-    sluice_conn *conn = make_conn(loop, route, request);
+    sluice_conn *conn = make_conn(route, request);
     if (!take_slot(all, conn)) {
-        free(conn);
+        dispose(conn);
         return NULL;
     }
-    scope_init(&conn->scope, request->req, &request->captures);
-    conn->member.id = conn->id;
     conn->member.events = &member_events;
     instance_count(route, 1);
-    loop_timer_set(loop, &conn->deadline, instance_conf(route)->connect_ms);
+    loop_timer_set(loop, &conn->work->deadline, instance_conf(route)->connect_ms);
     run_first_hook(conn);
     return conn;
 }
@@ -478,7 +569,7 @@ static int send_result(enum session_result result) {
 int connection_state(const sluice_conn *conn) {
     if (conn->state == DECIDING || conn->state == ANSWERED)
         return SLUICE_STATE;
-    return conn->session == NULL ? SLUICE_GONE : SLUICE_OK;
+    return has_session(conn) ? SLUICE_OK : SLUICE_GONE;
 }
 
 int connection_send(sluice_conn *conn, sluice_message message) {
@@ -488,7 +579,7 @@ int connection_send(sluice_conn *conn, sluice_message message) {
     if (result != SLUICE_OK)
         return result;
     return send_result(
-        session_send_bytes(conn->session, opcode_of(message), message.data, message.size));
+        session_send_bytes(&conn->session, opcode_of(message), message.data, message.size));
 }
 
 static bool is_close_code(int code) {
@@ -504,7 +595,7 @@ int connection_close(sluice_conn *conn, int code, const char *reason) {
         return SLUICE_TOO_BIG;
     int result = connection_state(conn);
     if (result == SLUICE_OK)
-        session_close(conn->session, code, reason, size);
+        session_close(&conn->session, code, reason, size);
     return result;
 }
 
@@ -518,11 +609,13 @@ int connection_stop(sluice_conn *conn) {
 /* --- timers --- */
 
 static void unlink_timer(struct conn_timer *timer) {
-    struct conn_timer **at = &timer->conn->timers;
+    struct conn_work *work = timer->conn->work;
+    struct conn_timer **at = &work->timers;
     while (*at != timer)
         at = &(*at)->next;
     *at = timer->next;
-    timer->conn->timer_count--;
+    work->timer_count--;
+    rest(timer->conn);
 }
 
 static void on_timer(struct timer *timer) {
@@ -537,32 +630,36 @@ static void on_timer(struct timer *timer) {
 
 int connection_timer(sluice_conn *conn, uint64_t ms, sluice_done_fn fn, void *arg,
                      sluice_id *timer) {
+    struct loop *loop = loop_current();
     if (ms == 0 || ms > INSTANCE_TIMER_MS_MAX || fn == NULL)
         return SLUICE_INVALID;
     if (conn->state == ENDED)
         return SLUICE_GONE;
-    if (conn->timer_count >= instance_conf(conn->route)->timers_max)
+    struct conn_work *work = work_of(conn);
+    if (work->timer_count >= instance_conf(conn->route)->timers_max || !loop_has_timers(loop)) {
+        rest(conn);
         return SLUICE_FULL;
+    }
     struct conn_timer *made = calloc(1, sizeof(*made));
     if (made == NULL)
         abort();
-    *made =
-        (struct conn_timer){{on_timer, 0, 0}, conn->timers, conn, fn, arg, ++conn->timer_serial};
-    conn->timers = made;
-    conn->timer_count++;
-    loop_timer_set(conn->loop, &made->timer, ms);
+    sluice_id id = ++connections_of(loop)->timers;
+    *made = (struct conn_timer){{on_timer, 0, 0}, work->timers, conn, fn, arg, id};
+    work->timers = made;
+    work->timer_count++;
+    loop_timer_set(loop, &made->timer, ms);
     if (timer != NULL)
-        *timer = made->id;
+        *timer = id;
     return SLUICE_OK;
 }
 
 int connection_timer_cancel(sluice_conn *conn, sluice_id id) {
-    struct conn_timer *timer = conn->timers;
+    struct conn_timer *timer = conn->work == NULL ? NULL : conn->work->timers;
     while (timer != NULL && timer->id != id)
         timer = timer->next;
     if (timer == NULL)
         return SLUICE_INVALID;
-    loop_timer_clear(conn->loop, &timer->timer);
+    loop_timer_clear(loop_current(), &timer->timer);
     unlink_timer(timer);
     free(timer);
     return SLUICE_OK;
@@ -574,16 +671,16 @@ int connection_timer_cancel(sluice_conn *conn, sluice_id id) {
 static void drain_one(sluice_conn *conn, uint32_t ms, uint64_t wait_ms, bool is_first) {
     if (conn->state == DECIDING && conn->is_handshake)
         set_answer(conn, 503, NULL, 0, false);
-    if (conn->session == NULL)
+    if (!has_session(conn))
         return;
     if (is_first && !conn->stopped)
         RUN_HOOK(conn, drain, conn, ms);
-    loop_timer_set(conn->loop, &conn->deadline, wait_ms);
+    loop_timer_set(loop_current(), &work_of(conn)->deadline, wait_ms);
 }
 
 static void cut(sluice_conn *conn) {
-    if (conn->session != NULL)
-        session_abort(conn->session);
+    if (has_session(conn))
+        session_abort(&conn->session);
     else if (conn->state == DECIDING)
         set_answer(conn, 503, NULL, 0, false);
 }
@@ -615,33 +712,39 @@ void connections_drain(struct loop *loop, uint32_t ms, int code, const char *rea
 /* --- what the host reads --- */
 
 const char *connection_scope(sluice_conn *conn, int what, const char *name) {
-    return what == SLUICE_REASON ? conn->close_reason : scope_get(&conn->scope, what, name);
+    const struct conn_work *work = conn->work;
+    switch (what) {
+    case SLUICE_PEER:
+        return scope_peer(packed_of(conn), instance_captures(conn->route));
+    case SLUICE_SUBPROTOCOL:
+        return conn->subprotocol;
+    case SLUICE_REASON:
+        return work == NULL ? NULL : work->close_reason;
+    default:
+        return work == NULL ? NULL : scope_get(work->req, what, name);
+    }
 }
 
 const void *connection_body(sluice_conn *conn, size_t *size) {
-    h2o_req_t *req = conn->scope.req;
+    const h2o_req_t *req = conn->work == NULL ? NULL : conn->work->req;
     *size = req == NULL ? 0 : req->entity.len;
     return *size == 0 ? NULL : req->entity.base;
 }
 
 const char *connection_param(const sluice_conn *conn, const char *name) {
-    return scope_param(&conn->scope, name);
+    return scope_param(packed_of(conn), instance_captures(conn->route), name);
 }
 
 size_t connection_queued(const sluice_conn *conn) {
-    return conn->session == NULL ? 0 : session_queued(conn->session);
+    return has_session(conn) ? session_queued(&conn->session) : 0;
 }
 
 sluice_route *connection_route(const sluice_conn *conn) { return conn->route; }
-
-struct loop *connection_loop(const sluice_conn *conn) {
-    return conn->loop;
-}
 
 struct member *connection_member(sluice_conn *conn) {
     return &conn->member;
 }
 
-sluice_id connection_id(const sluice_conn *conn) { return conn->id; }
+sluice_id connection_id(const sluice_conn *conn) { return conn->member.id; }
 
-void *connection_data(sluice_conn *conn) { return conn->data; }
+void *connection_data(sluice_conn *conn) { return (char *)conn + DATA_AT; }

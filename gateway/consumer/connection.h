@@ -30,7 +30,7 @@ struct connection_door {
 
 struct connection_request {
     h2o_req_t *req;
-    struct captures captures;
+    const h2o_iovec_t *captures; /* as many as the route's pattern has: instance_set_captures */
     const struct connection_door *door;
     void *door_data;
     bool is_handshake;          /* else an http request */
@@ -84,12 +84,13 @@ int connection_frame(sluice_message message, struct frame **frame);
 
 /* Read by the host's other functions. */
 sluice_route *connection_route(const sluice_conn *conn);
-struct loop *connection_loop(const sluice_conn *conn);
 /* SLUICE_OK while there is a session to send on and to join with; else SLUICE_STATE before accept,
    SLUICE_GONE after the end. */
 int connection_state(const sluice_conn *conn);
 /* The member that groups know; joins only while the state is SLUICE_OK. */
 struct member *connection_member(sluice_conn *conn);
+/* What its instance's sessions tell. [any] */
+const struct session_events *connection_events(void);
 sluice_id connection_id(const sluice_conn *conn);
 void *connection_data(sluice_conn *conn);
 

@@ -43,7 +43,7 @@ static struct promise *make_promise(sluice_conn *conn, void *arg) {
     if (promise == NULL)
         abort();
     promise->id = connection_id(conn);
-    promise->loop = connection_loop(conn);
+    promise->loop = loop_current();
     promise->route = connection_route(conn);
     promise->arg = arg;
     owed[loop_index(promise->loop)]++;
@@ -91,17 +91,17 @@ static int host_group_join(sluice_conn *conn, const char *group, const char *inf
     if ((flags & SLUICE_EVENTS) != 0 && instance_consumer(connection_route(conn))->event == NULL)
         return SLUICE_INVALID;
     unsigned most = instance_conf(connection_route(conn))->groups_max;
-    return group_code(group_join(groups_of(connection_loop(conn)), connection_member(conn),
-                                 space_of(conn), group, info,
-                                 (flags & SLUICE_EVENTS) != 0 ? GROUP_EVENTS : 0, most));
+    return group_code(group_join(groups_of(loop_current()), connection_member(conn), space_of(conn),
+                                 group, info, (flags & SLUICE_EVENTS) != 0 ? GROUP_EVENTS : 0,
+                                 most));
 }
 
 static int host_group_discard(sluice_conn *conn, const char *group) {
     int state = connection_state(conn);
     if (state != SLUICE_OK)
         return state;
-    return group_code(group_leave(groups_of(connection_loop(conn)), connection_member(conn),
-                                  space_of(conn), group));
+    return group_code(
+        group_leave(groups_of(loop_current()), connection_member(conn), space_of(conn), group));
 }
 
 static void on_report(void *arg, const struct group_report *report) {
@@ -129,7 +129,7 @@ static int host_group_send(sluice_conn *conn, const char *group, sluice_message 
         promise->fn.report = options->report;
         tally = (struct group_tally){on_report, promise};
     }
-    result = group_code(group_send(groups_of(connection_loop(conn)), space_of(conn), group, frame,
+    result = group_code(group_send(groups_of(loop_current()), space_of(conn), group, frame,
                                    options == NULL ? 0 : options->except,
                                    promise == NULL ? NULL : &tally));
     frame_unref(frame);
@@ -159,8 +159,8 @@ static int host_group_members(sluice_conn *conn, const char *group, size_t most,
         return SLUICE_INVALID;
     struct promise *promise = make_promise(conn, arg);
     promise->fn.members = fn;
-    int result = group_code(group_list(groups_of(connection_loop(conn)), space_of(conn), group,
-                                       most, on_listing, promise));
+    int result = group_code(
+        group_list(groups_of(loop_current()), space_of(conn), group, most, on_listing, promise));
     if (result != SLUICE_OK)
         drop_promise(promise);
     return result;
@@ -290,7 +290,7 @@ static size_t host_queued(sluice_conn *conn) { return connection_queued(conn); }
 static sluice_id host_conn_id(sluice_conn *conn) { return connection_id(conn); }
 
 static void *host_thread_data(sluice_conn *conn) {
-    return instance_thread_data(connection_route(conn), connection_loop(conn));
+    return instance_thread_data(connection_route(conn), loop_current());
 }
 
 static sluice_route *host_conn_route(sluice_conn *conn) { return connection_route(conn); }

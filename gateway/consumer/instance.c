@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consumer/connection.h"
 #include "consumer/hook.h"
 #include "consumer/plugin.h"
 #include "loop/loop.h"
@@ -40,6 +41,7 @@ struct sluice_route {
     void *data;
     struct text *texts;
     sluice_thread *threads[LOOPS_MAX]; /* each set and read by its own thread */
+    const struct capture_names *captures;
     atomic_size_t connections;
 };
 
@@ -76,6 +78,7 @@ sluice_route *instance_open(const struct instance_conf *conf, struct error *erro
     route->conf = *conf;
     route->conf.name = strdup(conf->name);
     route->conf.space = strdup(conf->space);
+    route->conf.terms.events = connection_events();
     route->consumer = plugin_consumer(conf->plugin);
     int result = run_open(route);
     route->conf.options = NULL;
@@ -164,6 +167,12 @@ int instance_every(sluice_thread *thread, uint64_t ms, sluice_every_fn fn, void 
 }
 
 /* --- what others read --- */
+
+void instance_set_captures(sluice_route *route, const struct capture_names *captures) {
+    route->captures = captures;
+}
+
+const struct capture_names *instance_captures(const sluice_route *route) { return route->captures; }
 
 const struct instance_conf *instance_conf(const sluice_route *route) { return &route->conf; }
 

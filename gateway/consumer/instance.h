@@ -18,6 +18,7 @@
 struct plugin;
 struct loop;
 struct offload;
+struct capture_names;
 
 /* Where options come from: the configuration fills this table, since it lies above. key is dotted.
    Each asked key is marked as known. */
@@ -37,11 +38,11 @@ struct instance_conf {
     const char *space; /* namespace of its groups; copied */
     struct plugin *plugin;
     const struct option_source *options;
-    struct session_limits limits;
-    uint32_t connect_ms;  /* a handshake undecided this long is a 504 */
-    uint32_t groups_max;  /* memberships a connection */
-    uint32_t timers_max;  /* timers a connection */
-    uint32_t headers_max; /* bytes of header fields that a consumer may add to one answer */
+    struct session_terms terms; /* its events are the connections' */
+    uint32_t connect_ms;        /* a handshake undecided this long is a 504 */
+    uint32_t groups_max;        /* memberships a connection */
+    uint32_t timers_max;        /* timers a connection */
+    uint32_t headers_max;       /* bytes of header fields that a consumer may add to one answer */
 };
 
 /* Opens it: runs the consumer's open hook. NULL when that returned other than 0: error says so,
@@ -49,6 +50,10 @@ struct instance_conf {
 sluice_route *instance_open(const struct instance_conf *conf, struct error *error);
 /* Runs shut and frees it, when no connection of it is left. NULL is fine. */
 void instance_close(sluice_route *route);
+
+/* What its requests' captures are called; lent for its life. Before the first connection. Main
+ * thread. */
+void instance_set_captures(sluice_route *route, const struct capture_names *captures);
 
 /* Runs thread_start on this loop's thread, and thread_stop at its end. False when thread_start
    refused: thread_stop does not come then, and instance_stop does nothing. */
@@ -64,6 +69,7 @@ struct offload *instances_offload(void);
 const struct instance_conf *instance_conf(const sluice_route *route);
 const sluice_consumer *instance_consumer(const sluice_route *route);
 const char *instance_name(const sluice_route *route);
+const struct capture_names *instance_captures(const sluice_route *route);
 void *instance_data(const sluice_route *route);
 sluice_thread *instance_thread(const sluice_route *route, const struct loop *loop);
 void *instance_thread_data(const sluice_route *route, const struct loop *loop);

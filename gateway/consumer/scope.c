@@ -36,47 +36,60 @@ static void write_peer(h2o_req_t *req, char *text, size_t room) {
         snprintf(text, room, "%s:%d", host, port);
 }
 
-void scope_init(struct scope *scope, h2o_req_t *req, const struct captures *captures) {
-    char peer[NI_MAXHOST + 16];
+/* Before each capture. */
+#define ABSENT '\1'
+#define PRESENT '\2'
+
+/* A NUL in the path ends the text there, as it would for whoever reads it. */
+static size_t text_size(h2o_iovec_t value) {
+    return value.base == NULL ? 0 : strnlen(value.base, value.len);
+}
+
+const char *scope_pack(h2o_req_t *req, const struct capture_names *names, const h2o_iovec_t *values,
+                       size_t *size) {
+    char peer[SCOPE_PEER_MAX];
     write_peer(req, peer, sizeof(peer));
-    size_t count = captures->names->count;
-    size_t size = count * sizeof(char *) + strlen(peer) + 1;
-    for (size_t i = 0; i < count; i++)
-        size += captures->values[i].len + 1;
-    char **block = h2o_mem_alloc(size);
-    char *at = (char *)(block + count);
-    for (size_t i = 0; i < count; i++) {
-        h2o_iovec_t value = captures->values[i];
-        block[i] = value.base == NULL ? NULL : at;
-        if (value.len > 0)
-            memcpy(at, value.base, value.len);
-        at[value.len] = '\0';
-        at += value.len + 1;
+    *size = strlen(peer) + 1;
+    for (size_t i = 0; i < names->count; i++)
+        *size += 1 + text_size(values[i]) + 1;
+    char *packed = h2o_mem_alloc_pool(&req->pool, *size), *at = packed;
+    for (size_t i = 0; i < names->count; i++) {
+        *at++ = values[i].base == NULL ? ABSENT : PRESENT;
+        if (text_size(values[i]) > 0)
+            memcpy(at, values[i].base, text_size(values[i]));
+        at += text_size(values[i]);
+        *at++ = '\0';
     }
     memcpy(at, peer, strlen(peer) + 1);
-    *scope = (struct scope){.req = req, .names = captures->names, .captures = block, .peer = at};
+    return packed;
 }
 
-void scope_dispose(struct scope *scope) {
-    free(scope->captures);
-    free(scope->subprotocol);
-    scope->captures = NULL;
-    scope->subprotocol = NULL;
-    scope->peer = NULL;
+/* The text at this place, its mark first. */
+static const char *place_of(const char *packed, size_t number) {
+    while (number-- > 0)
+        packed += strlen(packed) + 1;
+    return packed;
 }
 
-void scope_forget_request(struct scope *scope) { scope->req = NULL; }
+const char *scope_peer(const char *packed, const struct capture_names *names) {
+    return place_of(packed, names->count);
+}
 
-const char *scope_param(const struct scope *scope, const char *name) {
+static const char *capture(const char *packed, size_t number) {
+    const char *place = place_of(packed, number);
+    return *place == PRESENT ? place + 1 : NULL;
+}
+
+const char *scope_param(const char *packed, const struct capture_names *names, const char *name) {
     if (name == NULL)
         return NULL;
     char *end;
     unsigned long number = strtoul(name, &end, 10);
     if (*name >= '0' && *name <= '9' && *end == '\0')
-        return number < scope->names->count ? scope->captures[number] : NULL;
-    for (size_t i = 0; i < scope->names->count; i++)
-        if (scope->names->names[i] != NULL && strcmp(scope->names->names[i], name) == 0)
-            return scope->captures[i];
+        return number < names->count ? capture(packed, number) : NULL;
+    for (size_t i = 0; i < names->count; i++)
+        if (names->names[i] != NULL && strcmp(names->names[i], name) == 0)
+            return capture(packed, i);
     return NULL;
 }
 
@@ -234,29 +247,20 @@ static const char *request_text(h2o_req_t *req, int what, const char *name) {
 }
 
 /* A consumer is promised UTF-8; what a client sent that is none counts as absent. */
-const char *scope_get(const struct scope *scope, int what, const char *name) {
-    if (what == SLUICE_PEER)
-        return scope->peer;
-    if (what == SLUICE_SUBPROTOCOL)
-        return scope->subprotocol;
-    const char *text = scope->req == NULL ? NULL : request_text(scope->req, what, name);
+const char *scope_get(h2o_req_t *req, int what, const char *name) {
+    const char *text = req == NULL ? NULL : request_text(req, what, name);
     return text != NULL && utf8_valid(text, strlen(text)) ? text : NULL;
 }
 
-bool scope_choose_subprotocol(struct scope *scope, const char *name) {
-    const char *offered =
-        scope->req == NULL ? NULL : scope_header(scope->req, "sec-websocket-protocol");
-    size_t name_size = strlen(name), size;
-    if (offered == NULL || name_size == 0)
+bool scope_offers(h2o_req_t *req, const char *subprotocol) {
+    const char *offered_all = req == NULL ? NULL : scope_header(req, "sec-websocket-protocol");
+    size_t wanted = strlen(subprotocol), size;
+    if (offered_all == NULL || wanted == 0)
         return false;
-    h2o_iovec_t rest = h2o_iovec_init(offered, strlen(offered));
+    h2o_iovec_t rest = h2o_iovec_init(offered_all, strlen(offered_all));
     const char *token;
-    while ((token = h2o_next_token(&rest, ',', &size, NULL)) != NULL) {
-        if (size != name_size || memcmp(token, name, size) != 0)
-            continue;
-        free(scope->subprotocol);
-        scope->subprotocol = h2o_strdup(NULL, name, name_size).base;
-        return true;
-    }
+    while ((token = h2o_next_token(&rest, ',', &size, NULL)) != NULL)
+        if (size == wanted && memcmp(token, subprotocol, size) == 0)
+            return true;
     return false;
 }

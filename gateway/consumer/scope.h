@@ -1,7 +1,6 @@
 /*
  * What is known of a client at its handshake or request. Most of it is read from h2o's request
- * while that is alive; captures, peer and chosen subprotocol are copied into one block and live as
- * long as the connection.
+ * while that is alive; captures and peer live as long as the connection.
  */
 #ifndef SLUICE_CONSUMER_SCOPE_H
 #define SLUICE_CONSUMER_SCOPE_H
@@ -18,32 +17,25 @@ struct capture_names {
     size_t count;
 };
 
-/* One request's captures: values[i] in the path; base NULL when the group took no part. */
-struct captures {
-    const struct capture_names *names;
-    const h2o_iovec_t *values;
-};
+/* What lives on is one piece of text: each capture behind a mark, then the peer. */
 
-struct scope {
-    h2o_req_t *req; /* NULL once answered or gone */
-    const struct capture_names *names;
-    char **captures; /* the block: pointers, then their strings; NULL where a group took no part */
-    char *peer;      /* in the block */
-    char *subprotocol;
-};
+/* The peer's address is shown in at most this many bytes, NUL included. */
+#define SCOPE_PEER_MAX (NI_MAXHOST + 16)
 
-/* Copies what lives on. */
-void scope_init(struct scope *scope, h2o_req_t *req, const struct captures *captures);
-void scope_dispose(struct scope *scope);
-/* The request is answered or gone: only what lives on is left. */
-void scope_forget_request(struct scope *scope);
+/* Packs what lives on of the request into its pool: values[i] is capture i in the path, base NULL
+   when the group took no part. size: of the text, to be copied. */
+const char *scope_pack(h2o_req_t *req, const struct capture_names *names, const h2o_iovec_t *values,
+                       size_t *size);
+/* As sluice_param says, from a packed text. */
+const char *scope_param(const char *packed, const struct capture_names *names, const char *name);
+/* As SLUICE_PEER says. */
+const char *scope_peer(const char *packed, const struct capture_names *names);
 
-/* As sluice_param and sluice_scope say. */
-const char *scope_param(const struct scope *scope, const char *name);
-const char *scope_get(const struct scope *scope, int what, const char *name);
+/* As sluice_scope says, for all that is read from the request; NULL when that is. */
+const char *scope_get(h2o_req_t *req, int what, const char *name);
 
-/* Whether the client offered this subprotocol (RFC 6455 section 11.3.4); choosing copies it. */
-bool scope_choose_subprotocol(struct scope *scope, const char *name);
+/* Whether the client offered this subprotocol (RFC 6455 section 11.3.4). req may be NULL. */
+bool scope_offers(h2o_req_t *req, const char *subprotocol);
 
 /* All values of the request's headers of this name (lower case), joined with ", ", in the request's
  * pool; or NULL. */

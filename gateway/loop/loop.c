@@ -304,13 +304,15 @@ void loop_mail(struct loop *to, struct mail *mail) {
 /* --- timers --- */
 
 void loop_timer_set(struct loop *loop, struct timer *timer, uint64_t ms) {
-    timer->at = loop_now(loop) + (ms == 0 ? 1 : ms);
+    timer->at = (loop_now(loop) + (ms == 0 ? 1 : ms)) & (UINT64_MAX >> 24);
     timers_place(&loop->timers, timer);
 }
 
 void loop_timer_clear(struct loop *loop, struct timer *timer) {
     timers_remove(&loop->timers, timer);
 }
+
+bool loop_has_timers(const struct loop *loop) { return loop->timers.count < LOOP_TIMERS_MAX / 2; }
 
 static void run_due(h2o_timeout_entry_t *entry) {
     struct loop *loop = H2O_STRUCT_FROM_MEMBER(struct loop, due, entry);

@@ -54,13 +54,16 @@ struct mail {
 /* A one-shot timer, embedded in its owner. Zeroed before first use. */
 struct timer {
     void (*run)(struct timer *timer);
-    uint64_t at; /* monotonic milliseconds */
-    size_t slot; /* position in the heap, from 1; 0 when not set */
+    uint64_t at : 40;   /* monotonic milliseconds: 34 years */
+    uint64_t slot : 24; /* position in the heap, from 1; 0 when not set */
 };
 
-/* What sits in the loop for the layers above, one slot each: the thread's groups, the thread's
- * connections. */
-enum loop_local { LOOP_GROUPS, LOOP_CONNECTIONS, LOOP_SESSIONS, LOOP_LOCALS };
+/* Timers that one loop may have set; who lets others set timers asks loop_has_timers first. */
+#define LOOP_TIMERS_MAX 0xffffff
+
+/* What sits in the loop for the layers above, one slot each: the thread's groups, its connections,
+ * what its plain sockets share, what its sessions share. */
+enum loop_local { LOOP_GROUPS, LOOP_CONNECTIONS, LOOP_PLAIN, LOOP_WORKS, LOOP_LOCALS };
 
 /* A new loop with this number among its peers, 0 to 255. Never destroyed: threads live as long as
    the process. Tests may give it back with loop_free once nothing is left on it. */
@@ -116,5 +119,7 @@ void loop_catch_up_all(struct loop *loop);
  */
 void loop_timer_set(struct loop *loop, struct timer *timer, uint64_t ms);
 void loop_timer_clear(struct loop *loop, struct timer *timer);
+/* Whether less than half of LOOP_TIMERS_MAX are set. */
+bool loop_has_timers(const struct loop *loop);
 
 #endif

@@ -1,12 +1,13 @@
 #include "loop/timers.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "loop/loop.h"
 
 static void put(struct timers *timers, size_t slot, struct timer *timer) {
     timers->heap[slot] = timer;
-    timer->slot = slot;
+    timer->slot = slot & LOOP_TIMERS_MAX;
 }
 
 static size_t rise(struct timers *timers, size_t slot, uint64_t at) {
@@ -47,7 +48,8 @@ void timers_place(struct timers *timers, struct timer *timer) {
     if (timer->slot == 0) {
         if (timers->count == timers->capacity)
             grow(timers);
-        timer->slot = ++timers->count;
+        assert(timers->count < LOOP_TIMERS_MAX);
+        timer->slot = ++timers->count & LOOP_TIMERS_MAX;
     }
     settle(timers, timer->slot, timer);
 }

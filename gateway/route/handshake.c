@@ -205,8 +205,8 @@ static struct agreement negotiate(const sluice_route *consumer, struct handshake
     ssize_t at = -1;
     while ((at = h2o_find_header_by_str(&req->headers, name, strlen(name), at)) != -1) {
         h2o_iovec_t field = req->headers.entries[at].value;
-        if (!extension_negotiate(&instance_conf(consumer)->limits.compression, field.base,
-                                 field.len, &extension))
+        if (!extension_negotiate(&instance_conf(consumer)->terms.compression, field.base, field.len,
+                                 &extension))
             continue;
         handshake->extensions =
             h2o_strdup(&req->pool, extension.answer, strlen(extension.answer)).base;
@@ -215,7 +215,7 @@ static struct agreement negotiate(const sluice_route *consumer, struct handshake
     return extension.agreement;
 }
 
-static void open_connection(sluice_route *consumer, h2o_req_t *req, const struct captures *captures,
+static void open_connection(sluice_route *consumer, h2o_req_t *req, const h2o_iovec_t *captures,
                             bool is_handshake) {
     struct handshake *handshake = calloc(1, sizeof(*handshake));
     if (handshake == NULL)
@@ -224,7 +224,7 @@ static void open_connection(sluice_route *consumer, h2o_req_t *req, const struct
     handshake->cell =
         h2o_mem_alloc_shared(&req->pool, sizeof(*handshake->cell), on_request_disposed);
     *handshake->cell = handshake;
-    struct connection_request request = {req, *captures, &door, handshake, is_handshake, {0}};
+    struct connection_request request = {req, captures, &door, handshake, is_handshake, {0}};
     if (is_handshake)
         request.agreement = negotiate(consumer, handshake);
     handshake->conn = connection_open(loop_current(), consumer, &request);
@@ -291,7 +291,7 @@ static int check_handshake(h2o_req_t *req, const struct origins *origins) {
 }
 
 void handshake_begin(sluice_route *consumer, const struct origins *origins, h2o_req_t *req,
-                     const struct captures *captures) {
+                     const h2o_iovec_t *captures) {
     loop_catch_up_all(loop_current()); /* the client may know what these letters are about */
     if (is_upgrade(req)) {
         int refusal = check_handshake(req, origins);

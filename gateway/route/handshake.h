@@ -18,9 +18,10 @@ struct origins {
     size_t count;
 };
 
-/* Takes the request over: it is answered now or later. Loop's thread. */
+/* Takes the request over: it is answered now or later. captures: as many as the consumer's pattern
+ * has. Loop's thread. */
 void handshake_begin(sluice_route *consumer, const struct origins *origins, h2o_req_t *req,
-                     const struct captures *captures);
+                     const h2o_iovec_t *captures);
 
 /* Whether the origin may open a WebSocket on this authority (the Host header). [any] */
 bool origin_allowed(const struct origins *origins, h2o_iovec_t origin, h2o_iovec_t authority);

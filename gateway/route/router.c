@@ -84,6 +84,8 @@ struct route *router_add(struct router *router, const struct route_conf *conf, s
     route->place = strdup(conf->place);
     route->consumer = conf->consumer;
     route->pathconf = conf->pathconf;
+    if (conf->consumer != NULL)
+        instance_set_captures(conf->consumer, pattern_names(pattern));
     copy_origins(&route->origins, conf);
     router->routes[router->count++] = route;
     return route;
@@ -165,8 +167,7 @@ static int serve(struct route *route, h2o_req_t *req, const h2o_iovec_t *values)
         call_handlers(req, route->pathconf);
         return 0;
     }
-    struct captures captures = {pattern_names(route->pattern), values};
-    handshake_begin(route->consumer, &route->origins, req, &captures);
+    handshake_begin(route->consumer, &route->origins, req, values);
     return 0;
 }
 

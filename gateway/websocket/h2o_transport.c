@@ -129,8 +129,8 @@ static void on_resume(struct loop_entry *entry) {
         start_reading(transport);
 }
 
-static void read_input(void *io, bool on) {
-    struct h2o_transport *transport = io;
+static void read_input(struct session *session, bool on) {
+    struct h2o_transport *transport = session->line.data;
     if (transport->reading == on)
         return;
     transport->reading = on;
@@ -210,8 +210,8 @@ static size_t join(const struct iovec *parts, size_t count, h2o_iovec_t *buffers
     return joined;
 }
 
-static ssize_t write_output(void *io, const struct iovec *parts, size_t count) {
-    struct h2o_transport *transport = io;
+static ssize_t write_output(struct session *session, const struct iovec *parts, size_t count) {
+    struct h2o_transport *transport = session->line.data;
     h2o_iovec_t buffers[TRANSPORT_PARTS_MAX];
     assert(count <= TRANSPORT_PARTS_MAX);
     if (!may_write(transport))
@@ -227,13 +227,13 @@ static ssize_t write_output(void *io, const struct iovec *parts, size_t count) {
 /* --- the end --- */
 
 /* h2o can send its close_notify only when it closes both ways. */
-static void shut_output(void *io) {
-    struct h2o_transport *transport = io;
+static void shut_output(struct session *session) {
+    struct h2o_transport *transport = session->line.data;
     shutdown(h2o_socket_get_fd(transport->socket), SHUT_WR);
 }
 
-static void end_connection(void *io) {
-    struct h2o_transport *transport = io;
+static void end_connection(struct session *session) {
+    struct h2o_transport *transport = session->line.data;
     h2o_socket_t *socket = transport->socket;
     const unsigned farewell_ms = TLS_FAREWELL_MS;
     setsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_USER_TIMEOUT, &farewell_ms,
@@ -257,9 +257,10 @@ void h2o_transport_attach(struct session *session, h2o_socket_t *socket, size_t 
     struct h2o_transport *transport = h2o_mem_alloc(sizeof(*transport));
     *transport = (struct h2o_transport){
         .session = session, .loop = loop_current(), .socket = socket, .resume = {.run = on_resume}};
+    session->line = (struct session_line){.data = transport};
     socket->data = transport;
     h2o_buffer_consume(&socket->input, reqsize);
     const int size = TLS_RECEIVE_BYTES;
     setsockopt(h2o_socket_get_fd(socket), SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-    session_attach(session, &over_h2o, transport);
+    session_attach(session, &over_h2o);
 }

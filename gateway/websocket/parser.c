@@ -312,6 +312,10 @@ struct parsed parser_next(struct parser *parser, uint32_t message_bytes_max, uin
     return read;
 }
 
+bool parser_rests(const struct parser *parser) {
+    return parser->message == 0 && !parser->handed_out && parser->window == NULL;
+}
+
 void parser_dispose(struct parser *parser) {
     free_gathered(parser);
     window_free(parser->window);

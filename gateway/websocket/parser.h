@@ -65,6 +65,10 @@ void parser_inflate(struct parser *parser, uint8_t window_bits, bool takeover);
 struct parsed parser_next(struct parser *parser, uint32_t message_bytes_max, uint8_t *data,
                           size_t size);
 
+/* Whether it stands between two messages and remembers nothing of them; one that allows the same
+   compression is as good. Never while a message that was handed out is still read. */
+bool parser_rests(const struct parser *parser);
+
 /* Frees what is kept. */
 void parser_dispose(struct parser *parser);
 

@@ -23,31 +23,35 @@
 #define OUTPUT_BYTES (256 * 1024)
 #define SWEEP_MS 5000
 
-struct plain {
-    struct session *session;
-    struct lines *lines;
-    struct keeper *keeper; /* may be NULL */
-    int fd;
-    bool reading;
-    bool full;           /* the socket takes no more now: EPOLLOUT is asked for */
-    uint16_t rest_size;  /* SESSION_REST_MAX at most */
-    uint8_t *rest;       /* the start of a frame; NULL mostly */
-    struct early *early; /* received too early; NULL mostly */
-};
+/* What lies in a session's line:
+     fd, reading
+     full    the socket takes no more now: EPOLLOUT is asked for
+     keeper  its place among the thread's keepers, from 1; 0: nobody counts it
+     data    a struct held, NULL mostly */
 
-/* Input that was received before it was asked for. */
-struct early {
-    struct plain *plain;
-    struct loop_entry resume;
-    size_t size, at;
-    uint8_t bytes[];
+/* Input that could not be handed over yet. */
+struct held {
+    struct session *session;
+    struct loop_entry resume; /* for early */
+    uint8_t *early;           /* received before it was asked for; NULL mostly */
+    size_t early_size, early_at;
+    size_t rest_size; /* SESSION_REST_MAX at most */
+    uint8_t rest[SESSION_REST_MAX];
 };
 
 /* A connection that takes no more. */
 struct stuck {
     struct stuck *next;
-    struct plain *plain; /* NULL: it has closed or takes bytes again */
+    struct session *session; /* NULL: it has closed or takes bytes again */
     uint64_t taken, since;
+};
+
+#define KEEPERS_MAX UINT16_MAX
+
+/* A keeper and how many of the thread's connections it counts. */
+struct watched {
+    struct keeper *keeper;
+    size_t open; /* 0: the place is free */
 };
 
 /* What a thread's connections share. */
@@ -56,6 +60,8 @@ struct lines {
     int epoll;
     h2o_socket_t *readable; /* the epoll set, in h2o's loop */
     size_t open;
+    struct watched *keepers;
+    size_t keeper_count;
 
     struct batch *receives, *sends;
     uint8_t *input;
@@ -63,7 +69,7 @@ struct lines {
     struct loop_entry submit;
     uint8_t *output;
     size_t output_size;
-    struct plain *writers[BATCH_MAX];
+    struct session *writers[BATCH_MAX];
     size_t sizes[BATCH_MAX];
     bool open_ended; /* the last request ends where the output does, and may grow */
 
@@ -75,55 +81,65 @@ static enum batch_way chosen_way = BATCH_AUTO;
 
 void plain_transport_choose(enum batch_way way) { chosen_way = way; }
 
+static struct lines *lines_of(void) { return loop_local(loop_current(), LOOP_PLAIN); }
+
+static struct keeper *keeper_of(const struct session *session) {
+    uint16_t place = session->line.keeper;
+    return place == 0 ? NULL : lines_of()->keepers[place - 1].keeper;
+}
+
 /* --- what epoll watches --- */
 
-static void watch(const struct plain *plain, int how) {
+static void watch(struct session *session, int how) {
+    const struct session_line *line = &session->line;
     struct epoll_event event = {.events =
-                                    (plain->reading ? EPOLLIN : 0u) | (plain->full ? EPOLLOUT : 0u),
-                                .data.ptr = (void *)(uintptr_t)plain};
-    if (epoll_ctl(plain->lines->epoll, how, plain->fd, &event) != 0 && how == EPOLL_CTL_ADD)
-        session_lost(plain->session); /* no memory for one more */
+                                    (line->reading ? EPOLLIN : 0u) | (line->full ? EPOLLOUT : 0u),
+                                .data.ptr = session};
+    if (epoll_ctl(lines_of()->epoll, how, line->fd, &event) != 0 && how == EPOLL_CTL_ADD)
+        session_lost(session); /* no memory for one more */
 }
 
 static void sweep(struct timer *timer);
 
-static void note_stuck(struct plain *plain) {
-    struct lines *lines = plain->lines;
+static void note_stuck(struct session *session) {
+    struct lines *lines = lines_of();
     struct stuck *stuck = h2o_mem_alloc(sizeof(*stuck));
-    *stuck = (struct stuck){lines->stuck, plain, progress_of(plain->fd, 0), loop_now(lines->loop)};
+    *stuck = (struct stuck){lines->stuck, session, progress_of(session->line.fd, 0),
+                            loop_now(lines->loop)};
     lines->stuck = stuck;
     if (lines->sweep.slot == 0)
         loop_timer_set(lines->loop, &lines->sweep, SWEEP_MS);
 }
 
-static void forget_stuck(const struct plain *plain) {
-    for (struct stuck *stuck = plain->lines->stuck; stuck != NULL; stuck = stuck->next)
-        if (stuck->plain == plain)
-            stuck->plain = NULL;
+static void forget_stuck(const struct session *session) {
+    for (struct stuck *stuck = lines_of()->stuck; stuck != NULL; stuck = stuck->next)
+        if (stuck->session == session)
+            stuck->session = NULL;
 }
 
-static void set_full(struct plain *plain, bool full) {
-    if (plain->full == full)
+static void set_full(struct session *session, bool full) {
+    if (session->line.full == full)
         return;
-    plain->full = full;
-    watch(plain, EPOLL_CTL_MOD);
+    session->line.full = full;
+    watch(session, EPOLL_CTL_MOD);
     if (full)
-        note_stuck(plain);
+        note_stuck(session);
     else
-        forget_stuck(plain);
+        forget_stuck(session);
 }
 
 static void check_progress(struct stuck *stuck, uint64_t now) {
-    struct plain *plain = stuck->plain;
-    uint64_t taken = progress_of(plain->fd, 0);
+    const struct session *session = stuck->session;
+    struct keeper *keeper = keeper_of(session);
+    uint64_t taken = progress_of(session->line.fd, 0);
     if (taken != stuck->taken) {
         stuck->taken = taken;
         stuck->since = now;
     } else if (now - stuck->since >= PROGRESS_STALL_MS) {
         stuck->since = now;
-        if (plain->keeper != NULL)
-            plain->keeper->stalled(plain->keeper);
-        progress_cut_off(plain->fd);
+        if (keeper != NULL)
+            keeper->stalled(keeper);
+        progress_cut_off(session->line.fd);
     }
 }
 
@@ -131,7 +147,7 @@ static void sweep(struct timer *timer) {
     struct lines *lines = H2O_STRUCT_FROM_MEMBER(struct lines, sweep, timer);
     uint64_t now = loop_now(lines->loop);
     for (struct stuck **link = &lines->stuck, *stuck; (stuck = *link) != NULL;) {
-        if (stuck->plain != NULL) {
+        if (stuck->session != NULL) {
             check_progress(stuck, now);
             link = &stuck->next;
         } else {
@@ -145,70 +161,92 @@ static void sweep(struct timer *timer) {
 
 /* --- input --- */
 
-static void keep_rest(struct plain *plain, const uint8_t *rest, size_t size) {
-    free(plain->rest);
-    plain->rest = NULL;
-    plain->rest_size = (uint16_t)size;
-    if (size == 0)
+static void on_resume(struct loop_entry *entry);
+
+static struct held *hold(struct session *session) {
+    struct held *held = session->line.data;
+    if (held != NULL)
+        return held;
+    held = h2o_mem_alloc(sizeof(*held));
+    held->session = session;
+    held->resume = (struct loop_entry){.run = on_resume};
+    held->early = NULL;
+    held->rest_size = 0;
+    session->line.data = held;
+    return held;
+}
+
+/* Gives back what holds nothing any more. */
+static void let_go(struct session *session) {
+    struct held *held = session->line.data;
+    if (held == NULL || held->early != NULL || held->rest_size > 0)
         return;
-    plain->rest = h2o_mem_alloc(size);
-    memcpy(plain->rest, rest, size);
+    free(held);
+    session->line.data = NULL;
+}
+
+static size_t rest_size(const struct session *session) {
+    const struct held *held = session->line.data;
+    return held == NULL ? 0 : held->rest_size;
 }
 
 /* The rest of the last time stands before new input. */
-static void place_rest(const struct plain *plain, uint8_t *place) {
-    if (plain->rest_size > 0)
-        memcpy(place, plain->rest, plain->rest_size);
+static void place_rest(const struct session *session, uint8_t *place) {
+    const struct held *held = session->line.data;
+    if (held != NULL)
+        memcpy(place, held->rest, held->rest_size);
 }
 
 /* size new bytes lie at place, behind the rest. */
-static void hand_over(struct plain *plain, uint8_t *place, size_t size) {
-    size += plain->rest_size;
-    size_t used = session_input(plain->session, place, size);
+static void hand_over(struct session *session, uint8_t *place, size_t size) {
+    size += rest_size(session);
+    size_t used = session_input(session, place, size);
     assert(used <= size && size - used <= SESSION_REST_MAX);
-    keep_rest(plain, place + used, size - used);
+    if (used == size && session->line.data == NULL)
+        return;
+    struct held *held = hold(session);
+    held->rest_size = size - used;
+    memcpy(held->rest, place + used, held->rest_size);
+    let_go(session);
 }
 
-static void on_gone(struct plain *plain) {
-    plain->reading = false;
-    watch(plain, EPOLL_CTL_MOD);
-    session_lost(plain->session);
+static void on_gone(struct session *session) {
+    session->line.reading = false;
+    watch(session, EPOLL_CTL_MOD);
+    session_lost(session);
 }
 
-static void on_resume(struct loop_entry *entry);
-
-static void keep_early(struct plain *plain, const void *bytes, size_t size) {
+static void keep_early(struct session *session, const void *bytes, size_t size) {
     if (size == 0)
         return;
-    plain->early = h2o_mem_alloc(sizeof(*plain->early) + size);
-    plain->early->plain = plain;
-    plain->early->resume = (struct loop_entry){.run = on_resume};
-    plain->early->at = 0;
-    plain->early->size = size;
-    memcpy(plain->early->bytes, bytes, size);
+    struct held *held = hold(session);
+    held->early = h2o_mem_alloc(size);
+    held->early_at = 0;
+    held->early_size = size;
+    memcpy(held->early, bytes, size);
 }
 
-static void on_received(struct plain *plain, uint8_t *place, ssize_t size) {
+static void on_received(struct session *session, uint8_t *place, ssize_t size) {
     if (size == -EAGAIN)
         return;
     if (size <= 0)
-        on_gone(plain);
-    else if (plain->reading)
-        hand_over(plain, place, (size_t)size);
+        on_gone(session);
+    else if (session->line.reading)
+        hand_over(session, place, (size_t)size);
     else /* an earlier one of this turn has stopped it */
-        keep_early(plain, place + plain->rest_size, (size_t)size);
+        keep_early(session, place + rest_size(session), (size_t)size);
 }
 
 /* Receives from all that have something. Their messages are acted on when all have been received,
    and mail that came meanwhile goes first: see loop_catch_up_all. */
-static void receive(struct lines *lines, struct plain **from, size_t count) {
+static void receive(struct lines *lines, struct session **from, size_t count) {
     size_t share = INPUT_BYTES / (count == 0 ? 1 : count), most = share - SESSION_REST_MAX;
     if (most > INPUT_MAX)
         most = INPUT_MAX;
     for (size_t i = 0; i < count; i++) {
         uint8_t *place = lines->input + i * share;
         place_rest(from[i], place);
-        batch_receive(lines->receives, from[i]->fd, place + from[i]->rest_size, most);
+        batch_receive(lines->receives, from[i]->line.fd, place + rest_size(from[i]), most);
     }
     ssize_t results[BATCH_MAX];
     memcpy(results, batch_run(lines->receives), count * sizeof(*results));
@@ -221,84 +259,86 @@ static void receive(struct lines *lines, struct plain **from, size_t count) {
 static void on_events(h2o_socket_t *readable, const char *error) {
     struct lines *lines = readable->data;
     struct epoll_event events[BATCH_MAX];
-    struct plain *readers[BATCH_MAX];
+    struct session *readers[BATCH_MAX];
     size_t reading = 0;
     if (error != NULL || !loop_catch_up(lines->loop))
         return;
     int count = epoll_wait(lines->epoll, events, BATCH_MAX, 0);
     for (int i = 0; i < count; i++) {
-        struct plain *plain = events[i].data.ptr;
-        if ((events[i].events & EPOLLOUT) != 0 && plain->full) {
-            set_full(plain, false);
-            session_writable(plain->session);
+        struct session *session = events[i].data.ptr;
+        if ((events[i].events & EPOLLOUT) != 0 && session->line.full) {
+            set_full(session, false);
+            session_writable(session);
         }
-        if (plain->reading && (events[i].events & ~(uint32_t)EPOLLOUT) != 0)
-            readers[reading++] = plain;
+        if (session->line.reading && (events[i].events & ~(uint32_t)EPOLLOUT) != 0)
+            readers[reading++] = session;
         else if ((events[i].events & (EPOLLERR | EPOLLHUP)) != 0)
-            on_gone(plain);
+            on_gone(session);
     }
     receive(lines, readers, reading);
 }
 
 /* A portion of what h2o had read; true when that was all. */
-static bool drain_early(struct early *early) {
-    struct plain *plain = early->plain;
-    uint8_t *place = plain->lines->input;
-    size_t size = early->size - early->at;
+static bool drain_early(struct session *session) {
+    struct held *held = session->line.data;
+    struct lines *lines = lines_of();
+    size_t size = held->early_size - held->early_at;
     if (size > INPUT_MAX)
         size = INPUT_MAX;
-    place_rest(plain, place);
-    memcpy(place + plain->rest_size, early->bytes + early->at, size);
-    early->at += size;
-    loop_catch_up_all(plain->lines->loop);
-    hand_over(plain, place, size);
-    return early->at == early->size;
+    place_rest(session, lines->input);
+    memcpy(lines->input + held->rest_size, held->early + held->early_at, size);
+    held->early_at += size;
+    loop_catch_up_all(lines->loop);
+    hand_over(session, lines->input, size); /* holds on: early is not NULL */
+    return held->early_at == held->early_size;
 }
 
-static void forget_early(struct plain *plain) {
-    if (plain->early != NULL)
-        loop_unqueue(plain->lines->loop, LOOP_CALLS, &plain->early->resume);
-    free(plain->early);
-    plain->early = NULL;
+static void forget_early(struct session *session) {
+    struct held *held = session->line.data;
+    if (held == NULL)
+        return;
+    loop_unqueue(loop_current(), LOOP_CALLS, &held->resume);
+    free(held->early);
+    held->early = NULL;
+    let_go(session);
 }
 
 static void on_resume(struct loop_entry *entry) {
-    struct early *early = H2O_STRUCT_FROM_MEMBER(struct early, resume, entry);
-    struct plain *plain = early->plain;
-    struct loop *loop = plain->lines->loop;
-    if (!loop_catch_up(loop) || !drain_early(early)) {
-        if (plain->reading)
-            loop_queue(loop, LOOP_CALLS, &early->resume);
+    struct session *session = H2O_STRUCT_FROM_MEMBER(struct held, resume, entry)->session;
+    struct loop *loop = loop_current();
+    if (!loop_catch_up(loop) || !drain_early(session)) {
+        if (session->line.reading)
+            loop_queue(loop, LOOP_CALLS, entry);
         return;
     }
-    forget_early(plain);
-    watch(plain, EPOLL_CTL_MOD);
+    forget_early(session);
+    watch(session, EPOLL_CTL_MOD);
 }
 
-static void read_input(void *io, bool on) {
-    struct plain *plain = io;
-    if (plain->reading == on)
+static void read_input(struct session *session, bool on) {
+    struct held *held = session->line.data;
+    if (session->line.reading == on)
         return;
-    plain->reading = on;
-    if (plain->early == NULL)
-        watch(plain, EPOLL_CTL_MOD);
+    session->line.reading = on;
+    if (held == NULL || held->early == NULL)
+        watch(session, EPOLL_CTL_MOD);
     else if (on)
-        loop_queue(plain->lines->loop, LOOP_CALLS, &plain->early->resume);
+        loop_queue(loop_current(), LOOP_CALLS, &held->resume);
     else
-        loop_unqueue(plain->lines->loop, LOOP_CALLS, &plain->early->resume);
+        loop_unqueue(loop_current(), LOOP_CALLS, &held->resume);
 }
 
 /* --- output --- */
 
 /* How much of size left, of a send's result. */
-static size_t settle(struct plain *plain, ssize_t result, size_t size) {
+static size_t settle(struct session *session, ssize_t result, size_t size) {
     if (result < 0 && result != -EAGAIN) {
-        session_lost(plain->session);
+        session_lost(session);
         return size;
     }
     size_t left = result < 0 ? 0 : (size_t)result;
     if (left < size)
-        set_full(plain, true);
+        set_full(session, true);
     return left;
 }
 
@@ -311,8 +351,7 @@ static void submit(struct lines *lines) {
     lines->output_size = 0;
     lines->open_ended = false;
     for (size_t i = 0; i < count; i++)
-        session_written(lines->writers[i]->session,
-                        settle(lines->writers[i], results[i], lines->sizes[i]));
+        session_written(lines->writers[i], settle(lines->writers[i], results[i], lines->sizes[i]));
 }
 
 static void on_submit(struct loop_entry *entry) {
@@ -326,14 +365,14 @@ static size_t total_of(const struct iovec *parts, size_t count) {
     return size;
 }
 
-static ssize_t write_at_once(struct plain *plain, const struct iovec *parts, size_t count) {
+static ssize_t write_at_once(struct session *session, const struct iovec *parts, size_t count) {
     const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
                                    .msg_iovlen = count};
     ssize_t size;
     do
-        size = sendmsg(plain->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        size = sendmsg(session->line.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (size == -1 && errno == EINTR);
-    return (ssize_t)settle(plain, size == -1 ? -errno : size, total_of(parts, count));
+    return (ssize_t)settle(session, size == -1 ? -errno : size, total_of(parts, count));
 }
 
 /* The parts as one piece of memory that stays until the submit. */
@@ -349,35 +388,33 @@ static const uint8_t *join(struct lines *lines, const struct iovec *parts, size_
 }
 
 /* Leaves behind all who write in this turn. */
-static void add_send(struct plain *plain, const uint8_t *bytes, size_t size) {
-    struct lines *lines = plain->lines;
+static void add_send(struct session *session, const uint8_t *bytes, size_t size) {
+    struct lines *lines = lines_of();
     size_t at = batch_count(lines->sends);
-    lines->writers[at] = plain;
+    lines->writers[at] = session;
     lines->sizes[at] = size;
-    batch_send(lines->sends, plain->fd, bytes, size);
+    batch_send(lines->sends, session->line.fd, bytes, size);
     loop_queue(lines->loop, LOOP_SENDS, &lines->submit);
 }
 
-static ssize_t write_output(void *io, const struct iovec *parts, size_t count) {
-    struct plain *plain = io;
-    struct lines *lines = plain->lines;
+static ssize_t write_output(struct session *session, const struct iovec *parts, size_t count) {
+    struct lines *lines = lines_of();
     size_t size = total_of(parts, count);
     if (count > 1 && size > JOINED_MAX)
-        return write_at_once(plain, parts, count);
+        return write_at_once(session, parts, count);
     if (batch_count(lines->sends) == BATCH_MAX ||
         (count > 1 && lines->output_size + size > OUTPUT_BYTES))
         submit(lines);
-    add_send(plain, join(lines, parts, count), size);
+    add_send(session, join(lines, parts, count), size);
     lines->open_ended = false;
     return TRANSPORT_LATER;
 }
 
 /* Small messages of one session, the answers to what it has just sent, lie side by side. */
-static void *append_output(void *io, size_t size) {
-    struct plain *plain = io;
-    struct lines *lines = plain->lines;
+static void *append_output(struct session *session, size_t size) {
+    struct lines *lines = lines_of();
     size_t count = batch_count(lines->sends);
-    bool grows = lines->open_ended && lines->writers[count - 1] == plain;
+    bool grows = lines->open_ended && lines->writers[count - 1] == session;
     uint8_t *place = lines->output + lines->output_size;
     if (lines->output_size + size > OUTPUT_BYTES ||
         (grows ? lines->sizes[count - 1] + size > JOINED_MAX : count == BATCH_MAX))
@@ -388,29 +425,27 @@ static void *append_output(void *io, size_t size) {
         batch_grow(lines->sends, size);
         return place;
     }
-    add_send(plain, place, size);
+    add_send(session, place, size);
     lines->open_ended = true;
     return place;
 }
 
 /* --- the end --- */
 
-static void shut_output(void *io) {
-    const struct plain *plain = io;
-    shutdown(plain->fd, SHUT_WR);
-}
+static void shut_output(struct session *session) { shutdown(session->line.fd, SHUT_WR); }
 
-static void end_connection(void *io) {
-    struct plain *plain = io;
-    forget_early(plain);
-    if (plain->full)
-        forget_stuck(plain);
-    close(plain->fd); /* it leaves the epoll set by itself */
-    plain->lines->open--;
-    if (plain->keeper != NULL)
-        plain->keeper->closed(plain->keeper);
-    free(plain->rest);
-    free(plain);
+static void end_connection(struct session *session) {
+    struct keeper *keeper = keeper_of(session);
+    forget_early(session);
+    if (session->line.full)
+        forget_stuck(session);
+    close(session->line.fd); /* it leaves the epoll set by itself */
+    lines_of()->open--;
+    if (keeper != NULL) {
+        lines_of()->keepers[session->line.keeper - 1].open--;
+        keeper->closed(keeper);
+    }
+    free(session->line.data);
 }
 
 static const struct transport over_plain = {
@@ -423,8 +458,8 @@ static const struct transport over_plain = {
 
 /* --- its life --- */
 
-static struct lines *lines_of(struct loop *loop) {
-    struct lines *lines = loop_local(loop, LOOP_SESSIONS);
+static struct lines *lines_for(struct loop *loop) {
+    struct lines *lines = loop_local(loop, LOOP_PLAIN);
     if (lines != NULL)
         return lines;
     lines = h2o_mem_alloc(sizeof(*lines));
@@ -442,12 +477,12 @@ static struct lines *lines_of(struct loop *loop) {
         h2o_evloop_socket_create(loop_h2o(loop), lines->epoll, H2O_SOCKET_FLAG_DONT_READ);
     lines->readable->data = lines;
     h2o_socket_read_start(lines->readable, on_events);
-    loop_set_local(loop, LOOP_SESSIONS, lines);
+    loop_set_local(loop, LOOP_PLAIN, lines);
     return lines;
 }
 
 void plain_transport_free(struct loop *loop) {
-    struct lines *lines = loop_local(loop, LOOP_SESSIONS);
+    struct lines *lines = loop_local(loop, LOOP_PLAIN);
     if (lines == NULL)
         return;
     assert(lines->open == 0);
@@ -459,29 +494,49 @@ void plain_transport_free(struct loop *loop) {
     h2o_socket_close(lines->readable);
     batch_free(lines->receives);
     batch_free(lines->sends);
+    free(lines->keepers);
     free(lines->input);
     free(lines->output);
     free(lines);
-    loop_set_local(loop, LOOP_SESSIONS, NULL);
+    loop_set_local(loop, LOOP_PLAIN, NULL);
+}
+
+/* There is a keeper for each address that is listened to, so few of them. */
+static uint16_t count_in(struct lines *lines, struct keeper *keeper) {
+    size_t at = 0, vacant = lines->keeper_count;
+    if (keeper == NULL)
+        return 0;
+    for (; at < lines->keeper_count && lines->keepers[at].keeper != keeper; at++)
+        if (lines->keepers[at].open == 0)
+            vacant = at;
+    if (at == lines->keeper_count)
+        at = vacant;
+    if (at == lines->keeper_count) {
+        assert(at < KEEPERS_MAX);
+        lines->keepers = h2o_mem_realloc(lines->keepers, (at + 1) * sizeof(*lines->keepers));
+        lines->keepers[lines->keeper_count++].open = 0;
+    }
+    lines->keepers[at].keeper = keeper;
+    lines->keepers[at].open++;
+    return (uint16_t)(at + 1);
 }
 
 void plain_transport_attach(struct session *session, h2o_socket_t *socket, size_t reqsize) {
-    struct plain *plain = h2o_mem_alloc(sizeof(*plain));
+    struct lines *lines = lines_for(loop_current());
     struct kept *kept = socket->on_close.data;
     h2o_socket_export_t left;
-    *plain = (struct plain){.session = session,
-                            .lines = lines_of(loop_current()),
-                            .keeper = kept == NULL ? NULL : kept->keeper};
     assert(socket->ssl == NULL);
+    session->line =
+        (struct session_line){.keeper = count_in(lines, kept == NULL ? NULL : kept->keeper)};
     socket->on_close.cb = NULL;
     h2o_buffer_consume(&socket->input, reqsize);
     h2o_socket_export(socket, &left);
     if (kept != NULL)
         kept->taken(kept);
-    plain->fd = left.fd;
-    plain->lines->open++;
-    keep_early(plain, left.input->bytes, left.input->size);
+    session->line.fd = left.fd;
+    lines->open++;
+    keep_early(session, left.input->bytes, left.input->size);
     h2o_buffer_dispose(&left.input);
-    watch(plain, EPOLL_CTL_ADD);
-    session_attach(session, &over_plain, plain);
+    watch(session, EPOLL_CTL_ADD);
+    session_attach(session, &over_plain);
 }

@@ -7,11 +7,14 @@
 #include "loop/h2o.h"
 #include "websocket/frame.h"
 
-#define CAPACITY_FIRST 4
+static uint32_t capacity_of(const struct send_queue *queue) {
+    return queue->ring == NULL ? SEND_QUEUE_FEW : queue->capacity;
+}
 
 /* Always a power of two, so that positions may run around it. */
-static struct frame **slot(const struct send_queue *queue, uint32_t position) {
-    return &queue->ring[(queue->head + position) & (queue->capacity - 1)];
+static struct frame **slot(struct send_queue *queue, uint32_t position) {
+    uint32_t at = (queue->head + position) & (capacity_of(queue) - 1);
+    return queue->ring == NULL ? &queue->few[at] : &queue->ring[at];
 }
 
 static size_t size_of(const struct frame *frame) {
@@ -21,7 +24,7 @@ static size_t size_of(const struct frame *frame) {
 }
 
 static void grow(struct send_queue *queue) {
-    uint32_t capacity = queue->capacity == 0 ? CAPACITY_FIRST : queue->capacity * 2;
+    uint32_t capacity = capacity_of(queue) * 2;
     assert(capacity != 0);
     struct frame **ring = h2o_mem_alloc(capacity * sizeof(struct frame *));
     for (uint32_t i = 0; i < queue->count; i++)
@@ -45,17 +48,17 @@ static uint32_t fixed(const struct send_queue *queue) {
 }
 
 void send_queue_push(struct send_queue *queue, struct frame *frame) {
-    if (queue->count == queue->capacity)
+    if (queue->count == capacity_of(queue))
         grow(queue);
     *slot(queue, queue->count++) = frame_ref(frame);
     queue->bytes += size_of(frame);
 }
 
 void send_queue_push_urgent(struct send_queue *queue, struct frame *frame) {
-    if (queue->count == queue->capacity)
+    if (queue->count == capacity_of(queue))
         grow(queue);
     /* The few before it step back: everything behind it stays where it is. */
-    queue->head = (queue->head - 1) & (queue->capacity - 1);
+    queue->head = (queue->head - 1) & (capacity_of(queue) - 1);
     queue->count++;
     uint32_t place = fixed(queue);
     for (uint32_t i = 0; i < place; i++)
@@ -77,7 +80,7 @@ static void take_out(struct send_queue *queue, uint32_t position) {
     struct frame *frame = *slot(queue, position);
     for (uint32_t i = position; i > 0; i--)
         *slot(queue, i) = *slot(queue, i - 1);
-    queue->head = (queue->head + 1) & (queue->capacity - 1);
+    queue->head = (queue->head + 1) & (capacity_of(queue) - 1);
     queue->count--;
     queue->bytes -= size_of(frame);
     frame_unref(frame);
@@ -95,7 +98,7 @@ bool send_queue_drop_oldest(struct send_queue *queue) {
     return false;
 }
 
-size_t send_queue_fixed_bytes(const struct send_queue *queue) {
+size_t send_queue_fixed_bytes(struct send_queue *queue) {
     size_t bytes = 0;
     for (uint32_t i = 0; i < fixed(queue); i++)
         bytes += size_of(*slot(queue, i));

@@ -13,14 +13,18 @@
 
 struct frame;
 
-/* A ring that exists only while something waits. Zeroed before first use; read only outside. */
+/* A few frames have their place in the queue itself, so that to write them takes no memory. */
+#define SEND_QUEUE_FEW 4
+
+/* Zeroed before first use; read only outside. */
 struct send_queue {
-    struct frame **ring;
-    uint32_t capacity, head, count;
-    uint32_t busy;  /* frames at the front that the write under way touches */
-    size_t begun;   /* bytes of the first frame that are written */
-    size_t writing; /* bytes of the write under way */
-    size_t bytes;   /* of all frames; what is written of the first still counts */
+    struct frame **ring; /* more than a few, until nothing waits; else NULL */
+    struct frame *few[SEND_QUEUE_FEW];
+    uint32_t capacity, head, count; /* capacity: of the ring */
+    uint32_t busy;                  /* frames at the front that the write under way touches */
+    size_t begun;                   /* bytes of the first frame that are written */
+    size_t writing;                 /* bytes of the write under way */
+    size_t bytes;                   /* of all frames; what is written of the first still counts */
 };
 
 /* Shares the frame, behind all others. */
@@ -39,7 +43,7 @@ void send_queue_push_rest(struct send_queue *queue, const uint8_t *bytes, size_t
 bool send_queue_drop_oldest(struct send_queue *queue);
 
 /* Bytes of the frames that have begun to leave. */
-size_t send_queue_fixed_bytes(const struct send_queue *queue);
+size_t send_queue_fixed_bytes(struct send_queue *queue);
 
 /* Fills parts with what is to be written next, at most `most` parts and `bytes_most` bytes (1 at
    least), and holds it until send_queue_written. Returns the count of parts. Never while a write is

@@ -19,6 +19,9 @@
 /* Messages of more bytes than this are not worth copying side by side. */
 #define APPENDED_MAX 4096
 
+/* Spare work of a thread: what sessions that write in a turn need, and then some. */
+#define SPARE_MAX 1024
+
 enum state {
     OPEN,
     CLOSING,  /* our close frame is queued or sent, the peer's is awaited */
@@ -28,35 +31,109 @@ enum state {
     ENDED     /* `closed` is told in the next CALLS stage, or has been */
 };
 
-struct session {
-    struct loop *loop;
-    const struct session_limits *limits;
-    const struct session_events *events; /* NULL once `closed` was told */
-    void *owner;
-    const struct transport *transport; /* NULL until attached */
-    void *io;
-
-    enum state state;
-    bool pinged;          /* no input since the last ping */
-    bool full;            /* the transport takes no more until session_writable */
-    struct frame *ending; /* the close frame whose code and reason `closed` will tell; NULL: 1006 */
-
-    struct loop_entry calls, bytes, ends;
-    struct timer timer;
-    uint64_t input_at, message_at, pinged_at;
-
-    struct parser parser;
+/* What a session needs only while something is under way. */
+struct work {
+    struct session *session; /* NULL: spare */
+    struct work *next;       /* the spare ones */
+    struct loop_entry bytes, calls, ends;
     struct send_queue queue;
-    struct agreement agreement;
-    struct window *said; /* what our compressed messages said, where the peer keeps it too */
-    uint8_t *appended;   /* frames that the transport holds, before the queue; NULL mostly */
+    uint8_t *appended; /* frames that the transport holds, before the queue; NULL mostly */
     size_t appended_size;
-    struct frame *pong; /* the answer to the latest ping, until the next write: older ones are not
-                           owed (section 5.5.3) */
-    uint64_t dropped;   /* messages since `unblocked` was told */
+    struct frame *pong;   /* the answer to the latest ping, until the next write: older ones are
+                             not owed (section 5.5.3) */
+    struct frame *ending; /* the close frame whose code and reason `closed` will tell; NULL: 1006 */
+    struct parser *parser; /* in the middle of a message, or with a window; else NULL */
+    struct window *said;   /* what our compressed messages said, where the peer keeps it too */
+    uint64_t dropped;      /* messages since `unblocked` was told */
+};
+
+/* What a thread's sessions share. */
+struct works {
+    struct work *spare;
+    unsigned spare_count;
+    size_t sessions;
 };
 
 static_assert(SESSION_REST_MAX == PARSER_REST_MAX, "what the header promises to transports");
+
+/* Milliseconds that wrap around: only differences mean something. */
+static uint32_t clock_of(void) { return (uint32_t)loop_now(loop_current()); }
+
+/* --- work --- */
+
+static struct works *works_of(struct loop *loop) {
+    struct works *works = loop_local(loop, LOOP_WORKS);
+    if (works != NULL)
+        return works;
+    works = h2o_mem_alloc(sizeof(*works));
+    *works = (struct works){NULL, 0, 0};
+    loop_set_local(loop, LOOP_WORKS, works);
+    return works;
+}
+
+/* The thread's last session takes with it what they shared. */
+static void leave_works(struct loop *loop) {
+    struct works *works = works_of(loop);
+    if (--works->sessions > 0)
+        return;
+    for (struct work *spare; (spare = works->spare) != NULL;) {
+        works->spare = spare->next;
+        free(spare);
+    }
+    free(works);
+    loop_set_local(loop, LOOP_WORKS, NULL);
+}
+
+static void on_calls(struct loop_entry *entry);
+static void on_bytes(struct loop_entry *entry);
+static void on_ends(struct loop_entry *entry);
+
+static struct work *work_of(struct session *session) {
+    if (session->work != NULL)
+        return session->work;
+    struct works *works = works_of(loop_current());
+    struct work *work = works->spare;
+    if (work == NULL) {
+        work = h2o_mem_alloc(sizeof(*work));
+    } else {
+        works->spare = work->next;
+        works->spare_count--;
+    }
+    *work = (struct work){.session = session,
+                          .bytes = {.run = on_bytes},
+                          .calls = {.run = on_calls},
+                          .ends = {.run = on_ends}};
+    session->work = work;
+    return work;
+}
+
+static void release_work(struct session *session) {
+    struct works *works = works_of(loop_current());
+    struct work *work = session->work;
+    session->work = NULL;
+    if (works->spare_count == SPARE_MAX) {
+        free(work);
+        return;
+    }
+    work->next = works->spare;
+    works->spare = work;
+    works->spare_count++;
+}
+
+static bool all_has_left(const struct session *session) {
+    const struct work *work = session->work;
+    return work == NULL || (work->queue.count == 0 && work->appended == NULL);
+}
+
+/* Gives the work back when nothing is under way. */
+static void rest(struct session *session) {
+    const struct work *work = session->work;
+    if (work == NULL || session->state != OPEN || !all_has_left(session) || work->bytes.queued ||
+        work->calls.queued || work->pong != NULL || work->parser != NULL || work->said != NULL ||
+        work->dropped > 0)
+        return;
+    release_work(session);
+}
 
 /* --- the end --- */
 
@@ -66,57 +143,66 @@ static void end(struct session *session) {
     if (session->state == ENDED)
         return;
     session->state = ENDED;
-    loop_timer_clear(session->loop, &session->timer);
-    loop_queue(session->loop, LOOP_CALLS, &session->calls);
+    loop_timer_clear(loop_current(), &session->timer);
+    loop_queue(loop_current(), LOOP_CALLS, &work_of(session)->calls);
 }
 
 static void end_as_lost(struct session *session) {
+    struct work *work = work_of(session);
     if (session->state != ENDED) {
-        frame_unref(session->ending);
-        session->ending = NULL;
+        frame_unref(work->ending);
+        work->ending = NULL;
     }
     end(session);
 }
 
 static void tell_closed(struct session *session) {
+    struct work *work = session->work;
     int code = 1006;
     const char *reason = "";
     size_t size = 0;
-    if (session->ending != NULL) {
-        const uint8_t *payload = frame_payload(session->ending, &size);
+    if (work->ending != NULL) {
+        const uint8_t *payload = frame_payload(work->ending, &size);
         code = size < 2 ? 1005 : payload[0] << 8 | payload[1];
         size = size < 2 ? 0 : size - 2;
         reason = size == 0 ? "" : (const char *)payload + 2;
     }
-    const struct session_events *events = session->events;
-    session->events = NULL;
-    loop_queue(session->loop, LOOP_ENDS, &session->ends);
-    events->closed(session->owner, code, reason, size);
+    session->told = true;
+    loop_queue(loop_current(), LOOP_ENDS, &work->ends);
+    session->terms->events->closed(session, code, reason, size);
+}
+
+static void drop_parser(struct work *work) {
+    if (work->parser == NULL)
+        return;
+    parser_dispose(work->parser);
+    free(work->parser);
+    work->parser = NULL;
 }
 
 static void on_ends(struct loop_entry *entry) {
-    struct session *session = H2O_STRUCT_FROM_MEMBER(struct session, ends, entry);
+    struct work *work = H2O_STRUCT_FROM_MEMBER(struct work, ends, entry);
+    struct session *session = work->session;
+    struct loop *loop = loop_current();
     if (session->transport != NULL)
-        session->transport->close(session->io);
-    loop_unqueue(session->loop, LOOP_CALLS, &session->calls);
-    loop_unqueue(session->loop, LOOP_BYTES, &session->bytes);
-    send_queue_clear(&session->queue);
-    parser_dispose(&session->parser);
-    window_free(session->said);
-    frame_unref(session->pong);
-    frame_unref(session->ending);
-    free(session);
+        session->transport->close(session);
+    loop_unqueue(loop, LOOP_CALLS, &work->calls);
+    loop_unqueue(loop, LOOP_BYTES, &work->bytes);
+    send_queue_clear(&work->queue);
+    drop_parser(work);
+    window_free(work->said);
+    frame_unref(work->pong);
+    frame_unref(work->ending);
+    release_work(session);
+    leave_works(loop);
+    session->terms->events->released(session);
 }
 
 /* --- what is sent --- */
 
 static void queue_bytes(struct session *session) {
     if (session->transport != NULL)
-        loop_queue(session->loop, LOOP_BYTES, &session->bytes);
-}
-
-static bool all_has_left(const struct session *session) {
-    return session->queue.count == 0 && session->appended == NULL;
+        loop_queue(loop_current(), LOOP_BYTES, &work_of(session)->bytes);
 }
 
 /* All that was queued has left. */
@@ -128,47 +214,51 @@ static void on_flushed(struct session *session) {
     if (session->transport->shut == NULL)
         end(session);
     else
-        session->transport->shut(session->io);
+        session->transport->shut(session);
 }
 
-static void take_pong(struct session *session) {
-    if (session->pong == NULL)
+static void take_pong(struct work *work) {
+    if (work->pong == NULL)
         return;
-    send_queue_push_urgent(&session->queue, session->pong);
-    frame_unref(session->pong);
-    session->pong = NULL;
+    send_queue_push_urgent(&work->queue, work->pong);
+    frame_unref(work->pong);
+    work->pong = NULL;
 }
 
 static void on_bytes(struct loop_entry *entry) {
-    struct session *session = H2O_STRUCT_FROM_MEMBER(struct session, bytes, entry);
-    if (session->state == ENDED || session->queue.busy > 0 || session->appended != NULL ||
-        session->full)
+    struct work *work = H2O_STRUCT_FROM_MEMBER(struct work, bytes, entry);
+    struct session *session = work->session;
+    if (session->state == ENDED || work->queue.busy > 0 || work->appended != NULL || session->full)
         return;
-    take_pong(session);
+    take_pong(work);
     struct iovec parts[TRANSPORT_PARTS_MAX];
-    size_t count = send_queue_begin(&session->queue, parts, TRANSPORT_PARTS_MAX, WRITE_BYTES_MAX);
-    if (count == 0)
+    size_t count = send_queue_begin(&work->queue, parts, TRANSPORT_PARTS_MAX, WRITE_BYTES_MAX);
+    if (count == 0) {
+        rest(session);
         return;
-    ssize_t size = session->transport->write(session->io, parts, count);
+    }
+    ssize_t size = session->transport->write(session, parts, count);
     if (size != TRANSPORT_LATER)
         session_written(session, (size_t)size);
 }
 
-static bool fits(const struct session *session, size_t size) {
-    const struct session_limits *limits = session->limits;
-    return session->queue.bytes + session->appended_size + size <= limits->queue_bytes_max &&
-           session->queue.count < limits->queue_bytes_max / 32 + 16;
+static bool fits(struct session *session, size_t size) {
+    const struct work *work = work_of(session);
+    uint32_t most = session->terms->queue_bytes_max;
+    return work->queue.bytes + work->appended_size + size <= most &&
+           work->queue.count < most / 32 + 16;
 }
 
 static bool moves_again(const struct session *session) {
-    return session->dropped > 0 && session->state == OPEN &&
-           session->queue.bytes <= session->limits->queue_bytes_max / 2;
+    const struct work *work = session->work;
+    return work->dropped > 0 && session->state == OPEN &&
+           work->queue.bytes <= session->terms->queue_bytes_max / 2;
 }
 
 static void tell_unblocked(struct session *session) {
-    uint64_t dropped = session->dropped;
-    session->dropped = 0;
-    session->events->unblocked(session->owner, dropped);
+    uint64_t dropped = session->work->dropped;
+    session->work->dropped = 0;
+    session->terms->events->unblocked(session, dropped);
 }
 
 /* --- closing --- */
@@ -177,12 +267,13 @@ static void tell_unblocked(struct session *session) {
  * frame. */
 static void send_close(struct session *session, enum state state, struct frame *frame) {
     session->state = state;
-    session->ending = frame;
-    send_queue_push(&session->queue, frame);
+    struct work *work = work_of(session);
+    work->ending = frame;
+    send_queue_push(&work->queue, frame);
     queue_bytes(session);
     /* Without a transport the handshake's own time runs. */
     if (session->transport != NULL)
-        loop_timer_set(session->loop, &session->timer, session->limits->close_ms);
+        loop_timer_set(loop_current(), &session->timer, session->terms->close_ms);
 }
 
 static void fail(struct session *session, const struct parsed *how) {
@@ -204,8 +295,9 @@ static void on_peer_close(struct session *session, const struct parsed *close) {
         send_close(session, ANSWERED, frame);
         return;
     }
-    frame_unref(session->ending);
-    session->ending = frame;
+    struct work *work = work_of(session);
+    frame_unref(work->ending);
+    work->ending = frame;
     session->state = ANSWERED;
     if (all_has_left(session))
         on_flushed(session);
@@ -214,8 +306,9 @@ static void on_peer_close(struct session *session, const struct parsed *close) {
 /* --- what arrives --- */
 
 static void answer_ping(struct session *session, const struct parsed *ping) {
-    frame_unref(session->pong);
-    session->pong = frame_create(OPCODE_PONG, ping->data, ping->size);
+    struct work *work = work_of(session);
+    frame_unref(work->pong);
+    work->pong = frame_create(OPCODE_PONG, ping->data, ping->size);
     queue_bytes(session);
 }
 
@@ -227,18 +320,17 @@ static void on_parsed(struct session *session, const struct parsed *parsed) {
     } else if (session->state == OPEN && parsed->kind == PARSED_PING) {
         answer_ping(session, parsed);
     } else if (session->state == OPEN && parsed->kind == PARSED_MESSAGE) {
-        session->message_at = session->input_at;
-        session->events->message(session->owner, parsed->opcode, parsed->data, parsed->size);
+        session->message_at = session->heard_at;
+        session->counts.messages_in++;
+        session->terms->events->message(session, parsed->opcode, parsed->data, parsed->size);
     }
 }
 
-size_t session_input(struct session *session, uint8_t *data, size_t size) {
+static size_t parse(struct session *session, struct parser *parser, uint8_t *data, size_t size) {
     size_t used = 0;
-    session->input_at = loop_now(session->loop);
-    session->pinged = false;
     while (session->state == OPEN || session->state == CLOSING) {
-        struct parsed parsed = parser_next(&session->parser, session->limits->message_bytes_max,
-                                           data + used, size - used);
+        struct parsed parsed =
+            parser_next(parser, session->terms->message_bytes_max, data + used, size - used);
         used += parsed.used;
         if (parsed.kind == PARSED_NOTHING)
             return used;
@@ -247,61 +339,98 @@ size_t session_input(struct session *session, uint8_t *data, size_t size) {
     return size;
 }
 
+/* A parser that stands between messages remembers nothing and is made anew each time. */
+static void begin_parser(const struct session *session, struct parser *parser) {
+    const struct agreement *agreement = &session->agreement;
+    *parser = (struct parser){0};
+    if (agreement->send_bits != 0)
+        parser_inflate(parser, agreement->receive_bits, agreement->receive_takeover);
+}
+
+static void keep_parser(struct session *session, const struct parser *fresh) {
+    struct parser *kept = h2o_mem_alloc(sizeof(*kept));
+    *kept = *fresh;
+    work_of(session)->parser = kept;
+}
+
+size_t session_input(struct session *session, uint8_t *data, size_t size) {
+    struct parser fresh;
+    struct parser *kept = session->work == NULL ? NULL : session->work->parser;
+    session->heard_at = clock_of();
+    session->pinged = false;
+    if (kept == NULL)
+        begin_parser(session, &fresh);
+    size_t used = parse(session, kept == NULL ? &fresh : kept, data, size);
+    session->counts.bytes_in += used;
+    if (kept == NULL && !parser_rests(&fresh))
+        keep_parser(session, &fresh);
+    else if (kept != NULL && parser_rests(kept))
+        drop_parser(session->work);
+    rest(session);
+    return used;
+}
+
 /* --- time --- */
 
-static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+/* What is due: milliseconds from now; NEVER. */
+#define NEVER UINT32_MAX
 
-static uint64_t later(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint32_t sooner(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-static void send_ping(struct session *session, uint64_t now) {
+/* Of what is due `ms` after the moment `since`; 0: now or before. */
+static uint32_t left_of(uint32_t since, uint32_t ms) {
+    uint32_t passed = clock_of() - since;
+    return passed < ms ? ms - passed : 0;
+}
+
+static void send_ping(struct session *session) {
     struct frame *ping = frame_create(OPCODE_PING, NULL, 0);
-    send_queue_push_urgent(&session->queue, ping);
+    send_queue_push_urgent(&work_of(session)->queue, ping);
     frame_unref(ping);
     queue_bytes(session);
     session->pinged = true;
-    session->pinged_at = now;
+    session->heard_at = clock_of();
 }
 
-/* Sends a ping when it is time to, ends the session when the last was not answered. Returns when to
- * look again. */
-static uint64_t keep_alive(struct session *session, uint64_t now) {
-    const struct session_limits *limits = session->limits;
-    if (limits->ping_ms == 0)
-        return UINT64_MAX;
-    if (session->pinged && limits->pong_ms > 0 && now >= session->pinged_at + limits->pong_ms) {
+/* Sends a ping when it is time to, ends the session when the last was not answered. Returns in how
+   long to look again. */
+static uint32_t keep_alive(struct session *session) {
+    const struct session_terms *terms = session->terms;
+    if (terms->ping_ms == 0)
+        return NEVER;
+    bool waits = session->pinged && terms->pong_ms > 0;
+    uint32_t left = left_of(session->heard_at, waits ? terms->pong_ms : terms->ping_ms);
+    if (waits && left == 0) {
         end_as_lost(session);
-        return UINT64_MAX;
+        return NEVER;
     }
-    uint64_t ping_due = later(session->input_at, session->pinged_at) + limits->ping_ms;
-    bool waits = session->pinged && limits->pong_ms > 0;
-    if (!waits && now < ping_due)
-        return ping_due;
+    if (!waits && left > 0)
+        return left;
     if (!waits)
-        send_ping(session, now);
+        send_ping(session);
     /* Input may come before the pong is due, and then the next ping is due. */
-    uint64_t pong_due = limits->pong_ms == 0 ? UINT64_MAX : session->pinged_at + limits->pong_ms;
-    return earlier(pong_due, now + limits->ping_ms);
+    uint32_t pong_left = terms->pong_ms == 0 ? NEVER : left_of(session->heard_at, terms->pong_ms);
+    return sooner(pong_left, terms->ping_ms);
 }
 
-static uint64_t check_idle(struct session *session, uint64_t now) {
-    uint32_t idle_ms = session->limits->idle_ms;
-    if (idle_ms == 0)
-        return UINT64_MAX;
-    if (now < session->message_at + idle_ms)
-        return session->message_at + idle_ms;
+static uint32_t check_idle(struct session *session) {
+    if (session->terms->idle_ms == 0)
+        return NEVER;
+    uint32_t left = left_of(session->message_at, session->terms->idle_ms);
+    if (left > 0)
+        return left;
     session_close(session, 1001, "idle timeout", strlen("idle timeout"));
-    return UINT64_MAX;
+    return NEVER;
 }
 
 /* Traffic only notes the time; the one timer finds out, when it runs, what is due and when the next
  * thing is. */
 static void watch(struct session *session) {
-    uint64_t now = loop_now(session->loop);
-    uint64_t due = check_idle(session, now);
+    uint32_t left = check_idle(session);
     if (session->state == OPEN)
-        due = earlier(due, keep_alive(session, now));
-    if (session->state == OPEN && due != UINT64_MAX)
-        loop_timer_set(session->loop, &session->timer, due - now);
+        left = sooner(left, keep_alive(session));
+    if (session->state == OPEN && left != NEVER)
+        loop_timer_set(loop_current(), &session->timer, left);
 }
 
 static void on_timer(struct timer *timer) {
@@ -315,8 +444,8 @@ static void on_timer(struct timer *timer) {
 /* --- calls that must come later --- */
 
 static void on_calls(struct loop_entry *entry) {
-    struct session *session = H2O_STRUCT_FROM_MEMBER(struct session, calls, entry);
-    if (session->state == ENDED && session->events != NULL)
+    struct session *session = H2O_STRUCT_FROM_MEMBER(struct work, calls, entry)->session;
+    if (session->state == ENDED && !session->told)
         tell_closed(session);
     else if (session->state != ENDED)
         queue_bytes(session);
@@ -326,79 +455,80 @@ static void on_calls(struct loop_entry *entry) {
 
 /* --- for owners --- */
 
-struct session *session_create(struct loop *loop, const struct session_limits *limits,
-                               const struct session_events *events, void *owner) {
-    struct session *session = h2o_mem_alloc(sizeof(*session));
-    *session = (struct session){
-        .loop = loop,
-        .limits = limits,
-        .events = events,
-        .owner = owner,
-        .state = OPEN,
-        .calls = {.run = on_calls},
-        .bytes = {.run = on_bytes},
-        .ends = {.run = on_ends},
-        .timer = {.run = on_timer},
-        .message_at = loop_now(loop),
-    };
-    return session;
+void session_begin(struct session *session, const struct session_terms *terms) {
+    uint32_t now = clock_of();
+    *session =
+        (struct session){.terms = terms,
+                         .timer = {.run = on_timer},
+                         .state = OPEN,
+                         .heard_at = now,
+                         .message_at = now,
+                         .counts = {.opened_at = (uint32_t)(loop_now(loop_current()) / 1000)}};
+    works_of(loop_current())->sessions++;
 }
 
 void session_agree(struct session *session, const struct agreement *agreement) {
-    assert(!agreement->send_takeover || session->limits->on_full != ON_FULL_DROP_OLDEST);
+    assert(!agreement->send_takeover || session->terms->on_full != ON_FULL_DROP_OLDEST);
     session->agreement = *agreement;
-    if (agreement->send_bits != 0)
-        parser_inflate(&session->parser, agreement->receive_bits, agreement->receive_takeover);
 }
 
-void session_attach(struct session *session, const struct transport *transport, void *io) {
-    assert(session->transport == NULL && session->events != NULL);
+void session_attach(struct session *session, const struct transport *transport) {
+    assert(session->transport == NULL && !session->told);
     session->transport = transport;
-    session->io = io;
-    session->input_at = session->message_at = loop_now(session->loop);
+    session->heard_at = session->message_at = clock_of();
     if (session->state == ENDED)
         return;
     queue_bytes(session);
-    transport->read(io, true);
+    transport->read(session, true);
     if (session->state == OPEN)
         watch(session);
     else
-        loop_timer_set(session->loop, &session->timer, session->limits->close_ms);
+        loop_timer_set(loop_current(), &session->timer, session->terms->close_ms);
 }
 
 void session_abort(struct session *session) { end_as_lost(session); }
 
+static void note_sent(struct session *session) {
+    const struct work *work = session->work;
+    uint32_t queued = (uint32_t)(work->queue.bytes + work->appended_size);
+    session->message_at = clock_of();
+    session->counts.messages_out++;
+    if (queued > session->counts.queue_peak)
+        session->counts.queue_peak = queued;
+}
+
 static enum session_result queue_message(struct session *session, struct frame *frame) {
-    send_queue_push(&session->queue, frame);
-    session->message_at = loop_now(session->loop);
+    send_queue_push(&work_of(session)->queue, frame);
+    note_sent(session);
     queue_bytes(session);
     return SESSION_SENT;
 }
 
 /* Drops the oldest until size bytes fit; nothing when that could never be. */
 static bool make_room(struct session *session, size_t size) {
-    if (send_queue_fixed_bytes(&session->queue) + size > session->limits->queue_bytes_max)
+    struct work *work = session->work;
+    if (send_queue_fixed_bytes(&work->queue) + size > session->terms->queue_bytes_max)
         return false;
     while (!fits(session, size)) {
-        if (!send_queue_drop_oldest(&session->queue))
+        if (!send_queue_drop_oldest(&work->queue))
             return false;
-        session->dropped++;
+        work->dropped++;
     }
     return true;
 }
 
 static enum session_result send_when_full(struct session *session, struct frame *frame,
                                           size_t size) {
-    if (session->limits->on_full == ON_FULL_CLOSE) {
+    if (session->terms->on_full == ON_FULL_CLOSE) {
         session_close(session, 1013, "send queue full", strlen("send queue full"));
         return SESSION_FULL;
     }
-    if (session->limits->on_full == ON_FULL_DROP_OLDEST && make_room(session, size))
+    if (session->terms->on_full == ON_FULL_DROP_OLDEST && make_room(session, size))
         return queue_message(session, frame);
-    session->dropped++;
+    session->work->dropped++;
     /* There may be no write under way whose end would tell. */
     if (moves_again(session))
-        loop_queue(session->loop, LOOP_CALLS, &session->calls);
+        loop_queue(loop_current(), LOOP_CALLS, &session->work->calls);
     return SESSION_DROPPED;
 }
 
@@ -413,25 +543,26 @@ static enum session_result send_form(struct session *session, struct frame *form
 /* Only what has been queued is in the peer's window when the next message comes. */
 static enum session_result send_own_form(struct session *session, struct frame *frame) {
     size_t size;
+    struct work *work = work_of(session);
     uint8_t bits = session->agreement.send_bits;
     const uint8_t *payload = frame_payload(frame, &size);
     struct frame *form =
-        deflater_own_form(frame, bits, session->limits->compression.level, session->said);
+        deflater_own_form(frame, bits, session->terms->compression.level, work->said);
     if (form == NULL)
         return send_form(session, frame);
     enum session_result result = send_form(session, form);
     if (result == SESSION_SENT)
-        window_append(&session->said, (size_t)1 << bits, payload, size);
+        window_append(&work->said, (size_t)1 << bits, payload, size);
     frame_unref(form);
     return result;
 }
 
 static bool compresses(const struct session *session, size_t size) {
-    return session->agreement.send_bits != 0 && size >= session->limits->compression.threshold;
+    return session->agreement.send_bits != 0 && size >= session->terms->compression.threshold;
 }
 
 enum session_result session_send(struct session *session, struct frame *frame) {
-    const struct compression *compression = &session->limits->compression;
+    const struct compression *compression = &session->terms->compression;
     size_t size;
     if (session->state != OPEN)
         return SESSION_CLOSED;
@@ -448,15 +579,18 @@ enum session_result session_send(struct session *session, struct frame *frame) {
 static bool append(struct session *session, enum opcode kind, const void *data, size_t size) {
     const struct transport *transport = session->transport;
     if (size > APPENDED_MAX || transport == NULL || transport->append == NULL || session->full ||
-        session->queue.count > 0 || compresses(session, size) || !fits(session, frame_size(size)))
+        compresses(session, size) || !fits(session, frame_size(size)))
         return false;
-    uint8_t *place = transport->append(session->io, frame_size(size));
+    struct work *work = session->work;
+    if (work->queue.count > 0)
+        return false;
+    uint8_t *place = transport->append(session, frame_size(size));
     if (place == NULL)
         return false;
-    if (session->appended == NULL)
-        session->appended = place;
-    session->appended_size += frame_write(place, kind, data, size);
-    session->message_at = loop_now(session->loop);
+    if (work->appended == NULL)
+        work->appended = place;
+    work->appended_size += frame_write(place, kind, data, size);
+    note_sent(session);
     return true;
 }
 
@@ -478,37 +612,41 @@ void session_close(struct session *session, int code, const char *reason, size_t
 }
 
 size_t session_queued(const struct session *session) {
-    return session->queue.bytes - session->queue.begun + session->appended_size;
+    const struct work *work = session->work;
+    return work == NULL ? 0 : work->queue.bytes - work->queue.begun + work->appended_size;
 }
 
 /* --- for transports --- */
 
 /* What the connection did not take of the appended frames goes before the queue. */
-static void keep_appended(struct session *session, size_t size) {
+static void keep_appended(const struct session *session, size_t size) {
+    struct work *work = session->work;
     if (session->full)
-        send_queue_push_rest(&session->queue, session->appended + size,
-                             session->appended_size - size);
-    session->appended = NULL;
-    session->appended_size = 0;
+        send_queue_push_rest(&work->queue, work->appended + size, work->appended_size - size);
+    work->appended = NULL;
+    work->appended_size = 0;
 }
 
 /* The owner is told later, and a long queue goes on in the next turn: one that is read as fast as
    it is written must not hold the loop. */
 void session_written(struct session *session, size_t size) {
-    if (session->appended != NULL) {
-        session->full = size < session->appended_size;
+    struct work *work = session->work;
+    session->counts.bytes_out += size;
+    if (work->appended != NULL) {
+        session->full = size < work->appended_size;
         keep_appended(session, size);
     } else {
-        session->full = size < session->queue.writing;
-        send_queue_written(&session->queue, size);
+        session->full = size < work->queue.writing;
+        send_queue_written(&work->queue, size);
     }
     if (session->state == ENDED)
         return;
-    bool more = session->queue.count > 0 || session->pong != NULL;
+    bool more = work->queue.count > 0 || work->pong != NULL;
     if (!more)
         on_flushed(session);
     if ((more && !session->full) || moves_again(session))
-        loop_queue(session->loop, LOOP_CALLS, &session->calls);
+        loop_queue(loop_current(), LOOP_CALLS, &work->calls);
+    rest(session);
 }
 
 void session_writable(struct session *session) {

@@ -1,9 +1,9 @@
 /*
  * One accepted WebSocket (RFC 6455): reads frames, answers pings, checks what must be checked,
- * queues what is sent, keeps the closing handshake and the timers. Created when the handshake is
- * accepted, attached to its transport when the 101 has left; until then sends queue. Everything
- * runs on the session's thread, and nothing is freed before the ENDS stage of the turn in which
- * `closed` was told.
+ * queues what is sent, keeps the closing handshake and the timers. Embedded in its owner; begins
+ * when the handshake is accepted, is attached to its transport when the 101 has left; until then
+ * sends queue. At rest it is all there is: what it needs while something is under way (a queue, the
+ * start of a message) it borrows. Everything runs on the session's thread.
  */
 #ifndef SLUICE_WEBSOCKET_SESSION_H
 #define SLUICE_WEBSOCKET_SESSION_H
@@ -12,18 +12,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "loop/loop.h"
 #include "websocket/extension.h"
 #include "websocket/frame.h"
 
-struct loop;
 struct transport;
 struct session;
+struct work;
 
 /* What becomes of a message that does not fit the queue. */
 enum on_full { ON_FULL_CLOSE, ON_FULL_DROP_OLDEST, ON_FULL_DROP_NEWEST };
 
-/* Lent to the session until `closed` is told. */
-struct session_limits {
+/* What a session is begun with; lent to it until `released`. */
+struct session_terms {
+    const struct session_events *events;
     /* A message that arrives; more is a close 1009. */
     uint32_t message_bytes_max;
     /* What waits to be sent, counted as frames on the wire. Since each frame costs memory of its
@@ -44,18 +46,54 @@ struct session_limits {
     struct compression compression;
 };
 
+/* What an operator asks of a connection when it is over. */
+struct session_counts {
+    uint64_t bytes_in, bytes_out; /* frames, as they are on the wire without TLS */
+    uint32_t messages_in, messages_out;
+    uint32_t queue_peak; /* bytes */
+    uint32_t opened_at;  /* loop's clock, seconds */
+};
+
+/* What a transport keeps of its own. */
+struct session_line {
+    void *data;
+    int fd;
+    uint16_t keeper;
+    bool reading, full;
+};
+
+struct session {
+    const struct session_terms *terms;
+    const struct transport *transport; /* NULL until attached */
+    struct session_line line;
+    struct session_counts counts; /* for all to read */
+
+    /* private */
+    struct work *work; /* NULL at rest */
+    struct timer timer;
+    uint32_t heard_at;   /* or pinged, while `pinged`; loop's clock, milliseconds */
+    uint32_t message_at; /* the last one, either way */
+    struct agreement agreement;
+    uint8_t state;
+    bool pinged; /* no input since the last ping */
+    bool full;   /* the transport takes no more until session_writable */
+    bool told;   /* `closed` */
+};
+
 /* What a session tells its owner, each on the session's thread. No call comes inside a call of the
  * owner's. */
 struct session_events {
     /* A whole message, valid UTF-8 when kind is OPCODE_TEXT. Borrowed. */
-    void (*message)(void *owner, enum opcode kind, const uint8_t *data, size_t size);
+    void (*message)(struct session *session, enum opcode kind, const uint8_t *data, size_t size);
     /* The queue moves again, after `dropped` messages were dropped since the last time. Told once
        it has drained to half of its limit. Never when the policy is ON_FULL_CLOSE. */
-    void (*unblocked)(void *owner, uint64_t dropped);
+    void (*unblocked)(struct session *session, uint64_t dropped);
     /* Exactly once, whatever ended it: code as RFC 6455 section 7.1.5 (1005: the peer gave none,
-       1006: lost), the reason borrowed. The session is freed after this turn: the owner forgets it
-       here. */
-    void (*closed)(void *owner, int code, const char *reason, size_t reason_size);
+       1006: lost), the reason borrowed. Calls do nothing from here on. */
+    void (*closed)(struct session *session, int code, const char *reason, size_t reason_size);
+    /* Exactly once, in the ENDS stage of the turn in which `closed` was told: nothing touches the
+       session any more, and its memory is the owner's again. */
+    void (*released)(struct session *session);
 };
 
 /* What became of a frame. */
@@ -66,17 +104,16 @@ enum session_result {
     SESSION_CLOSED   /* the session is closing or closed: nothing was queued */
 };
 
-/* A session without a transport: sends queue, nothing is read. limits and events are lent until
- * `closed`. */
-struct session *session_create(struct loop *loop, const struct session_limits *limits,
-                               const struct session_events *events, void *owner);
+/* Begins a session without a transport: sends queue, nothing is read. The memory, whatever is in
+   it, stays the session's until `released`. */
+void session_begin(struct session *session, const struct session_terms *terms);
 
 /* What the handshake agreed on with the peer. Before the first send; not at all: nothing is
    compressed and what comes compressed is refused. */
 void session_agree(struct session *session, const struct agreement *agreement);
 
-/* The 101 has left: io is the transport's. Queued frames leave with this turn. */
-void session_attach(struct session *session, const struct transport *transport, void *io);
+/* The 101 has left, and the transport has filled its line. Queued frames leave with this turn. */
+void session_attach(struct session *session, const struct transport *transport);
 
 /* The 101 could not leave, or the owner is done with it: `closed` is told with 1006 in this turn's
    CALLS stage. Safe at any time and more than once. */

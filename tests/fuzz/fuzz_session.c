@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct loop *loop;
 static struct session *session; /* NULL once `closed` was told */
-static struct session_limits limits;
+static struct session_terms terms;
 static uint8_t rest[SESSION_REST_MAX];
 static size_t rest_size;
 static bool is_writing, is_appending, is_shut, is_closed;
@@ -34,8 +34,8 @@ static void require(bool condition) {
 
 /* --- the owner --- */
 
-static void message(void *owner, enum opcode kind, const uint8_t *data, size_t size) {
-    require(owner == &session && session != NULL && size <= MESSAGE_MAX);
+static void message(struct session *teller, enum opcode kind, const uint8_t *data, size_t size) {
+    require(teller == session && session != NULL && size <= MESSAGE_MAX);
     require(kind == OPCODE_TEXT || kind == OPCODE_BINARY);
     struct frame *frame = frame_create(kind, data, size);
     (void)!session_send(session, frame);
@@ -46,17 +46,19 @@ static void message(void *owner, enum opcode kind, const uint8_t *data, size_t s
         session_abort(session);
 }
 
-static void unblocked(void *owner, uint64_t dropped) {
-    require(owner == &session && session != NULL && dropped > 0);
+static void unblocked(struct session *teller, uint64_t dropped) {
+    require(teller == session && session != NULL && dropped > 0);
 }
 
-static void closed(void *owner, int code, const char *reason, size_t reason_size) {
-    require(owner == &session && session != NULL && code >= 1000 && reason_size <= 123);
+static void closed(struct session *teller, int code, const char *reason, size_t reason_size) {
+    require(teller == session && session != NULL && code >= 1000 && reason_size <= 123);
     require(reason != NULL);
     session = NULL;
 }
 
-static const struct session_events events = {message, unblocked, closed};
+static void released(struct session *gone) { free(gone); }
+
+static const struct session_events events = {message, unblocked, closed, released};
 
 /* --- the transport --- */
 
@@ -168,18 +170,21 @@ static void act(uint8_t what) {
 }
 
 static void begin(uint8_t how) {
-    limits = (struct session_limits){.message_bytes_max = MESSAGE_MAX,
-                                     .queue_bytes_max = QUEUE_MAX,
-                                     .on_full = how % 3,
-                                     .ping_ms = how & 4 ? 50 : 0,
-                                     .pong_ms = how & 8 ? 100 : 0,
-                                     .idle_ms = how & 16 ? 150 : 0,
-                                     .close_ms = 100,
-                                     .compression = {.level = 1, .threshold = 20}};
+    terms = (struct session_terms){.events = &events,
+                                   .message_bytes_max = MESSAGE_MAX,
+                                   .queue_bytes_max = QUEUE_MAX,
+                                   .on_full = how % 3,
+                                   .ping_ms = how & 4 ? 50 : 0,
+                                   .pong_ms = how & 8 ? 100 : 0,
+                                   .idle_ms = how & 16 ? 150 : 0,
+                                   .close_ms = 100,
+                                   .compression = {.level = 1, .threshold = 20}};
     rest_size = 0;
     is_writing = is_appending = is_shut = is_closed = false;
-    session = session_create(loop, &limits, &events, &session);
-    const bool takeover = (how & 64) != 0 && limits.on_full != ON_FULL_DROP_OLDEST;
+    session = malloc(sizeof(*session));
+    require(session != NULL);
+    session_begin(session, &terms);
+    const bool takeover = (how & 64) != 0 && terms.on_full != ON_FULL_DROP_OLDEST;
     const struct agreement agreement = {10, 9, takeover, takeover};
     if (how & 32)
         session_agree(session, &agreement);

@@ -33,8 +33,8 @@ void fake_transport_open(struct fake_transport *fake, size_t room) {
     session_writable(fake->session);
 }
 
-static ssize_t fake_write(void *io, const struct iovec *parts, size_t count) {
-    struct fake_transport *fake = io;
+static ssize_t fake_write(struct session *session, const struct iovec *parts, size_t count) {
+    struct fake_transport *fake = session->line.data;
     ck_assert_msg(!fake->closed, "a write to a closed transport");
     ck_assert_msg(!fake->writing, "a write while another is under way");
     ck_assert_msg(!fake->shut, "a write behind shut");
@@ -73,8 +73,8 @@ static void keep_appended(struct fake_transport *fake, size_t size) {
     fake->lent_size = lent_size;
 }
 
-static void *fake_append(void *io, size_t size) {
-    struct fake_transport *fake = io;
+static void *fake_append(struct session *session, size_t size) {
+    struct fake_transport *fake = session->line.data;
     ck_assert(!fake->closed && !fake->shut && fake->writing == fake->appending);
     if (!fake->appending) {
         fake->writing = true;
@@ -119,14 +119,14 @@ static void on_completion(struct loop_entry *entry) {
         fake_transport_complete(fake, true);
 }
 
-static void fake_read(void *io, bool on) {
-    struct fake_transport *fake = io;
+static void fake_read(struct session *session, bool on) {
+    struct fake_transport *fake = session->line.data;
     ck_assert(!fake->closed);
     fake->reading = on;
 }
 
-static void fake_close(void *io) {
-    struct fake_transport *fake = io;
+static void fake_close(struct session *session) {
+    struct fake_transport *fake = session->line.data;
     ck_assert_msg(!fake->closed, "closed twice");
     if (fake->writing && !fake->appending)
         check_lent(fake);
@@ -135,8 +135,8 @@ static void fake_close(void *io) {
     loop_unqueue(fake->loop, LOOP_CALLS, &fake->completion);
 }
 
-static void fake_shut(void *io) {
-    struct fake_transport *fake = io;
+static void fake_shut(struct session *session) {
+    struct fake_transport *fake = session->line.data;
     ck_assert(!fake->closed && !fake->shut && !fake->writing);
     fake->shut = true;
 }
@@ -151,7 +151,8 @@ void fake_transport_attach(struct fake_transport *fake, struct session *session,
                                      .read = fake_read,
                                      .close = fake_close,
                                      .shut = fake->no_shut ? NULL : fake_shut};
-    session_attach(session, &fake->table, fake);
+    session->line.data = fake;
+    session_attach(session, &fake->table);
 }
 
 /* Exactly as much memory as there is input, so that a sanitizer sees one byte too many. */

@@ -11,7 +11,7 @@
 #include "websocket/session.h"
 
 static struct loop *loop;
-static struct session_limits limits;
+static struct session_terms terms;
 static struct session *session; /* NULL once `closed` was told */
 static struct fake_transport fake;
 static struct deflate_peer peer;
@@ -21,9 +21,9 @@ static char text[20000];
 
 /* --- the owner --- */
 
-static void message(void *owner, enum opcode kind, const uint8_t *data, size_t size) {
+static void message(struct session *teller, enum opcode kind, const uint8_t *data, size_t size) {
     size_t length = strlen(told);
-    ck_assert_ptr_eq(owner, &session);
+    ck_assert_ptr_eq(teller, session);
     ck_assert_ptr_nonnull(data);
     snprintf(told + length, sizeof(told) - length, "%s[%zu] ",
              kind == OPCODE_TEXT ? "text" : "binary", size);
@@ -31,24 +31,27 @@ static void message(void *owner, enum opcode kind, const uint8_t *data, size_t s
     ck_assert_int_eq(memcmp(data, text, size), 0);
 }
 
-static void unblocked(void *owner, uint64_t dropped) {
+static void unblocked(struct session *teller, uint64_t dropped) {
     size_t length = strlen(told);
-    (void)owner;
+    ck_assert_ptr_eq(teller, session);
     snprintf(told + length, sizeof(told) - length, "unblocked(%d) ", (int)dropped);
 }
 
-static void closed(void *owner, int code, const char *reason, size_t reason_size) {
+static void closed(struct session *teller, int code, const char *reason, size_t reason_size) {
     size_t length = strlen(told);
-    (void)owner;
+    ck_assert_ptr_eq(teller, session);
     snprintf(told + length, sizeof(told) - length, "closed %d(%.*s)", code, (int)reason_size,
              reason);
     session = NULL;
 }
 
-static const struct session_events events = {message, unblocked, closed};
+static void released(struct session *gone) { free(gone); }
+
+static const struct session_events events = {message, unblocked, closed, released};
 
 static void setup(void) {
-    limits = (struct session_limits){
+    terms = (struct session_terms){
+        .events = &events,
         .message_bytes_max = sizeof(text),
         .queue_bytes_max = 1000000,
         .on_full = ON_FULL_CLOSE,
@@ -60,7 +63,9 @@ static void setup(void) {
     deflate_peer_text(text, sizeof(text), 1);
     loop = loop_create(0);
     loop_enter(loop);
-    session = session_create(loop, &limits, &events, &session);
+    session = malloc(sizeof(*session));
+    ck_assert_ptr_nonnull(session);
+    session_begin(session, &terms);
 }
 
 static void turns(int count) {
@@ -246,7 +251,7 @@ START_TEST(control_frames_are_never_compressed) {
 END_TEST
 
 START_TEST(the_queue_counts_what_goes_on_the_wire) {
-    limits.queue_bytes_max = 10000;
+    terms.queue_bytes_max = 10000;
     fake.holds = true;
     agree(15, false);
     attach();
@@ -266,8 +271,8 @@ END_TEST
 
 /* Every other message is dropped, and was never said: the peer's window has none of it. */
 START_TEST(dropped_messages_leave_the_takeover_whole) {
-    limits.on_full = ON_FULL_DROP_NEWEST;
-    limits.queue_bytes_max = 2000;
+    terms.on_full = ON_FULL_DROP_NEWEST;
+    terms.queue_bytes_max = 2000;
     fake.holds = true;
     agree(_i == 0 ? 15 : 9, true);
     attach();
@@ -338,7 +343,7 @@ END_TEST
 
 START_TEST(a_message_over_the_limit_is_1009_however_small_it_comes) {
     agree(15, false);
-    limits.message_bytes_max = 4999;
+    terms.message_bytes_max = 4999;
     attach();
     receive_packed(0xc1, 4999);
     ck_assert_str_eq(told, "text[4999] ");
@@ -394,7 +399,7 @@ START_TEST(both_ways_go_on_where_the_last_message_ended) {
 END_TEST
 
 START_TEST(a_full_queue_closes_a_session_with_takeover) {
-    limits.queue_bytes_max = 1024;
+    terms.queue_bytes_max = 1024;
     fake.holds = true;
     agree(12, true);
     attach();

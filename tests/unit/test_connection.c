@@ -126,6 +126,9 @@ static sluice_route *route;
 static struct offload *pool;
 static struct instance_conf conf;
 
+static const char *const capture_texts[] = {NULL, "group"};
+static const struct capture_names captures = {capture_texts, 2};
+
 static void open_route(void) {
     struct error error;
     conf.name = "/ws/";
@@ -135,6 +138,7 @@ static void open_route(void) {
                   "%s", error.text);
     route = instance_open(&conf, &error);
     ck_assert_ptr_nonnull(route);
+    instance_set_captures(route, &captures);
     ck_assert(instance_start(route, loop));
 }
 
@@ -150,7 +154,7 @@ static void setup(void) {
     pool = offload_create(1, 1);
     instances_set_offload(pool);
     conf = (struct instance_conf){
-        .limits = {.message_bytes_max = 1000, .queue_bytes_max = 1000, .close_ms = CLOSE_MS},
+        .terms = {.message_bytes_max = 1000, .queue_bytes_max = 1000, .close_ms = CLOSE_MS},
         .connect_ms = CONNECT_MS,
         .groups_max = 4,
         .timers_max = 3,
@@ -232,13 +236,10 @@ static void door_left(void *door) {
 static const struct connection_door door = {door_upgrade, door_answer, door_left};
 
 static void arrive_at(struct client *of, bool is_handshake) {
-    static const char *const names[] = {NULL, "group"};
-    static const struct capture_names captures = {names, 2};
     const h2o_iovec_t values[] = {{H2O_STRLIT("ws/kitchen/")}, {H2O_STRLIT("kitchen")}};
     fake_request_init(&of->request, "GET", "/ws/kitchen/?color=red");
     fake_request_header(&of->request, "sec-websocket-protocol", "one, two");
-    struct connection_request request = {
-        &of->request.req, {&captures, values}, &door, of, is_handshake, {0}};
+    struct connection_request request = {&of->request.req, values, &door, of, is_handshake, {0}};
     of->conn = connection_open(loop, route, &request);
     if (of->conn == NULL)
         fake_request_dispose(&of->request);
@@ -766,7 +767,7 @@ START_TEST(a_message_that_does_not_fit_is_told_by_its_policy) {
                                   [ON_FULL_DROP_NEWEST] = SLUICE_FULL};
     char text[601] = {0};
     close_route();
-    conf.limits.on_full = (enum on_full)_i;
+    conf.terms.on_full = (enum on_full)_i;
     open_route();
     memset(text, 't', 600);
     client.transport.holds = true;

@@ -159,11 +159,8 @@ static const struct option_source options = {.text = hooks_option};
 static int begin(h2o_handler_t *self, h2o_req_t *req) {
     static char *same_host[] = {"same-host"};
     static const struct origins origins = {same_host, 1};
-    static const char *const names[] = {NULL};
-    static const struct capture_names none = {names, 1};
     (void)self;
-    struct captures captures = {&none, &req->path_normalized};
-    handshake_begin(route, &origins, req, &captures);
+    handshake_begin(route, &origins, req, &req->path_normalized);
     return 0;
 }
 
@@ -173,14 +170,17 @@ static void open_with(const char *plugin_path) {
         .name = "/",
         .space = "test",
         .options = &options,
-        .limits = {.message_bytes_max = 1000, .queue_bytes_max = 1000, .close_ms = 1000},
+        .terms = {.message_bytes_max = 1000, .queue_bytes_max = 1000, .close_ms = 1000},
         .connect_ms = 60000,
         .headers_max = 1000};
     sluice_host_table = host_table();
     ck_assert_msg(plugin_load(plugin_path, sluice_host_table, &conf.plugin, &error), "%s",
                   error.text);
+    static const char *const names[] = {NULL};
+    static const struct capture_names whole = {names, 1};
     route = instance_open(&conf, &error);
     ck_assert_ptr_nonnull(route);
+    instance_set_captures(route, &whole);
 }
 
 static void connect_client(void) {

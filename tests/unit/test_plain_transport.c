@@ -30,7 +30,7 @@
 #define REQUEST "GET /ws/ HTTP/1.1\r\n\r\n"
 
 static struct loop *loop;
-static struct session_limits limits;
+static struct session_terms terms;
 static struct session *session; /* NULL once `closed` was told */
 static h2o_socket_t *server;    /* NULL when it has left h2o */
 static int server_fd;
@@ -57,8 +57,8 @@ static uint32_t sum(uint32_t before, const uint8_t *data, size_t size) {
     return before;
 }
 
-static void message(void *owner, enum opcode kind, const uint8_t *data, size_t size) {
-    (void)owner;
+static void message(struct session *teller, enum opcode kind, const uint8_t *data, size_t size) {
+    ck_assert_ptr_eq(teller, session);
     if (messages++ == 0)
         snprintf(first_message, sizeof(first_message), "%.*s", (int)(size < 60 ? size : 60),
                  (const char *)data);
@@ -74,13 +74,13 @@ static void message(void *owner, enum opcode kind, const uint8_t *data, size_t s
     }
 }
 
-static void unblocked(void *owner, uint64_t dropped) {
-    (void)owner;
+static void unblocked(struct session *teller, uint64_t dropped) {
+    ck_assert_ptr_eq(teller, session);
     (void)dropped;
 }
 
-static void closed(void *owner, int code, const char *reason, size_t reason_size) {
-    (void)owner;
+static void closed(struct session *teller, int code, const char *reason, size_t reason_size) {
+    ck_assert_ptr_eq(teller, session);
     (void)reason;
     (void)reason_size;
     closed_code = code;
@@ -88,7 +88,9 @@ static void closed(void *owner, int code, const char *reason, size_t reason_size
     session = NULL;
 }
 
-static const struct session_events events = {message, unblocked, closed};
+static void released(struct session *gone) { free(gone); }
+
+static const struct session_events events = {message, unblocked, closed, released};
 
 static void on_socket_closed(void *data) {
     (void)data;
@@ -263,7 +265,9 @@ static void open_session(int _i, const struct wire *with_it) {
     send_all(&wire);
     WAIT_FOR(server->input->size >= wire.size);
     wire_free(&wire);
-    session = session_create(loop, &limits, &events, NULL);
+    session = malloc(sizeof(*session));
+    ck_assert_ptr_nonnull(session);
+    session_begin(session, &terms);
     if (tls)
         h2o_transport_attach(session, server, strlen(REQUEST));
     else
@@ -280,8 +284,10 @@ static void setup(void) {
     signal(SIGPIPE, SIG_IGN);
     loop = loop_create(0);
     loop_enter(loop);
-    limits = (struct session_limits){
-        .message_bytes_max = 2000000, .queue_bytes_max = 8000000, .close_ms = 5000};
+    terms = (struct session_terms){.events = &events,
+                                   .message_bytes_max = 2000000,
+                                   .queue_bytes_max = 8000000,
+                                   .close_ms = 5000};
 }
 
 static void teardown(void) {
@@ -509,7 +515,7 @@ START_TEST(a_peer_that_leaves_a_blocked_write_is_lost) {
 END_TEST
 
 START_TEST(a_closing_peer_that_does_not_read_is_cut_in_time) {
-    limits.close_ms = 50;
+    terms.close_ms = 50;
     open_plainly(_i);
     block_output();
     session_close(session, 1001, "", 0);

@@ -8,7 +8,7 @@
 #include "support/fake_request.h"
 
 static struct fake_request fake;
-static struct scope scope;
+static char packed[200]; /* as a connection keeps it */
 
 static const char *const names[] = {NULL, "group", NULL, "user"};
 static const struct capture_names capture_names = {names, 4};
@@ -18,8 +18,10 @@ static void open_scope(void) {
                                   {H2O_STRLIT("kitchen")},
                                   {H2O_STRLIT("")},
                                   {NULL, 0}}; /* took no part */
-    struct captures captures = {&capture_names, values};
-    scope_init(&scope, &fake.req, &captures);
+    size_t size;
+    const char *made = scope_pack(&fake.req, &capture_names, values, &size);
+    ck_assert_uint_le(size, sizeof(packed));
+    memcpy(packed, made, size);
 }
 
 static void ask(const char *target) {
@@ -27,10 +29,7 @@ static void ask(const char *target) {
     open_scope();
 }
 
-static void end(void) {
-    scope_dispose(&scope);
-    fake_request_dispose(&fake);
-}
+static void end(void) { fake_request_dispose(&fake); }
 
 static void expect(const char *got, const char *wanted, const char *what) {
     ck_assert_msg((got == NULL) == (wanted == NULL) && (got == NULL || strcmp(got, wanted) == 0),
@@ -39,7 +38,7 @@ static void expect(const char *got, const char *wanted, const char *what) {
 }
 
 static void expect_value(int what, const char *name, const char *wanted) {
-    expect(scope_get(&scope, what, name), wanted, name == NULL ? "it" : name);
+    expect(scope_get(&fake.req, what, name), wanted, name == NULL ? "it" : name);
 }
 
 /* --- captures --- */
@@ -57,7 +56,7 @@ static const struct {
 
 START_TEST(captures_are_found_by_name_and_number) {
     ask("/");
-    expect(scope_param(&scope, params[_i].name), params[_i].value,
+    expect(scope_param(packed, &capture_names, params[_i].name), params[_i].value,
            params[_i].name == NULL ? "NULL" : params[_i].name);
     end();
 }
@@ -187,23 +186,22 @@ START_TEST(offered_subprotocols_are_listed_in_one_form) {
 }
 END_TEST
 
-START_TEST(only_an_offered_subprotocol_can_be_chosen) {
+START_TEST(only_what_the_client_listed_is_offered) {
     fake_request_init(&fake, "GET", "/");
     open_scope();
-    ck_assert(!scope_choose_subprotocol(&scope, "one"));
+    ck_assert(!scope_offers(&fake.req, "one"));
     end();
     fake_request_init(&fake, "GET", "/");
     fake_request_header(&fake, "sec-websocket-protocol", "one,two");
     fake_request_header(&fake, "sec-websocket-protocol", "three");
     open_scope();
-    ck_assert(!scope_choose_subprotocol(&scope, "on"));
-    ck_assert(!scope_choose_subprotocol(&scope, "One"));
-    ck_assert(!scope_choose_subprotocol(&scope, "one,two"));
-    ck_assert(!scope_choose_subprotocol(&scope, ""));
-    expect_value(SLUICE_SUBPROTOCOL, NULL, NULL);
-    ck_assert(scope_choose_subprotocol(&scope, "two"));
-    ck_assert(scope_choose_subprotocol(&scope, "three"));
-    expect_value(SLUICE_SUBPROTOCOL, NULL, "three");
+    ck_assert(!scope_offers(&fake.req, "on"));
+    ck_assert(!scope_offers(&fake.req, "One"));
+    ck_assert(!scope_offers(&fake.req, "one,two"));
+    ck_assert(!scope_offers(&fake.req, ""));
+    ck_assert(!scope_offers(NULL, "two"));
+    ck_assert(scope_offers(&fake.req, "two"));
+    ck_assert(scope_offers(&fake.req, "three"));
     end();
 }
 END_TEST
@@ -224,7 +222,7 @@ START_TEST(a_peer_is_shown_as_address_and_port) {
     fake_request_init(&fake, "GET", "/");
     fake_request_peer(&fake, peers[_i].family, peers[_i].address, peers[_i].port);
     open_scope();
-    expect_value(SLUICE_PEER, NULL, peers[_i].shown);
+    expect(scope_peer(packed, &capture_names), peers[_i].shown, "peer");
     end();
 }
 END_TEST
@@ -233,28 +231,33 @@ START_TEST(a_peer_that_is_not_known_is_no_fault) {
     fake_request_init(&fake, "GET", "/");
     fake.peer_size = 0;
     open_scope();
-    expect_value(SLUICE_PEER, NULL, "unix");
+    expect(scope_peer(packed, &capture_names), "unix", "peer");
     end();
 }
 END_TEST
 
 /* --- what lives on --- */
 
-START_TEST(captures_peer_and_subprotocol_outlive_the_request) {
-    fake_request_init(&fake, "GET", "/p?a=1");
-    fake_request_header(&fake, "sec-websocket-protocol", "one");
-    open_scope();
-    ck_assert(scope_choose_subprotocol(&scope, "one"));
-    scope_forget_request(&scope);
+START_TEST(captures_and_peer_outlive_the_request) {
+    ask("/p?a=1");
     fake_request_dispose(&fake);
     for (int what = SLUICE_PATH; what <= SLUICE_SCHEME; what++)
-        if (what != SLUICE_PEER && what != SLUICE_SUBPROTOCOL)
-            expect_value(what, "a", NULL);
-    expect(scope_param(&scope, "group"), "kitchen", "group");
-    expect_value(SLUICE_PEER, NULL, "192.0.2.1:5000");
-    expect_value(SLUICE_SUBPROTOCOL, NULL, "one");
-    ck_assert(!scope_choose_subprotocol(&scope, "one"));
-    scope_dispose(&scope);
+        ck_assert_ptr_null(scope_get(NULL, what, "a"));
+    expect(scope_param(packed, &capture_names, "group"), "kitchen", "group");
+    expect(scope_peer(packed, &capture_names), "192.0.2.1:5000", "peer");
+}
+END_TEST
+
+START_TEST(a_capture_ends_at_a_nul) {
+    const h2o_iovec_t values[] = {{H2O_STRLIT("a\0b")}, {H2O_STRLIT("\0")}, {NULL, 0}, {NULL, 0}};
+    size_t size;
+    fake_request_init(&fake, "GET", "/");
+    const char *made = scope_pack(&fake.req, &capture_names, values, &size);
+    expect(scope_param(made, &capture_names, "0"), "a", "0");
+    expect(scope_param(made, &capture_names, "group"), "", "group");
+    expect(scope_param(made, &capture_names, "2"), NULL, "2");
+    expect(scope_peer(made, &capture_names), "192.0.2.1:5000", "peer");
+    end();
 }
 END_TEST
 
@@ -271,10 +274,11 @@ int main(void) {
     tcase_add_loop_test(all, a_cookie_is_found_by_its_whole_name, 0, COUNT(cookies));
     tcase_add_test(all, path_method_host_and_scheme_are_the_clients);
     tcase_add_loop_test(all, offered_subprotocols_are_listed_in_one_form, 0, COUNT(offers));
-    tcase_add_test(all, only_an_offered_subprotocol_can_be_chosen);
+    tcase_add_test(all, only_what_the_client_listed_is_offered);
     tcase_add_loop_test(all, a_peer_is_shown_as_address_and_port, 0, COUNT(peers));
     tcase_add_test(all, a_peer_that_is_not_known_is_no_fault);
-    tcase_add_test(all, captures_peer_and_subprotocol_outlive_the_request);
+    tcase_add_test(all, captures_and_peer_outlive_the_request);
+    tcase_add_test(all, a_capture_ends_at_a_nul);
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -13,7 +13,7 @@
 #define SECONDS 1000
 
 static struct loop *loop;
-static struct session_limits limits;
+static struct session_terms terms;
 static struct session *session; /* NULL once `closed` was told */
 static struct fake_transport fake;
 
@@ -34,8 +34,8 @@ static void tell(const char *format, ...) {
     ck_assert_uint_lt(told_size, sizeof(told));
 }
 
-static void message(void *owner, enum opcode kind, const uint8_t *data, size_t size) {
-    ck_assert_ptr_eq(owner, &session);
+static void message(struct session *teller, enum opcode kind, const uint8_t *data, size_t size) {
+    ck_assert_ptr_eq(teller, session);
     const char *name = kind == OPCODE_TEXT ? "text" : "binary";
     if (size > 60)
         tell("%s[%zu]", name, size);
@@ -45,26 +45,29 @@ static void message(void *owner, enum opcode kind, const uint8_t *data, size_t s
         on_message();
 }
 
-static void unblocked(void *owner, uint64_t dropped) {
-    ck_assert_ptr_eq(owner, &session);
+static void unblocked(struct session *teller, uint64_t dropped) {
+    ck_assert_ptr_eq(teller, session);
     tell("unblocked(%d)", (int)dropped);
     if (on_unblocked != NULL)
         on_unblocked();
 }
 
-static void closed(void *owner, int code, const char *reason, size_t reason_size) {
-    ck_assert_ptr_eq(owner, &session);
+static void closed(struct session *teller, int code, const char *reason, size_t reason_size) {
+    ck_assert_ptr_eq(teller, session);
     tell("closed %d(%.*s)", code, (int)reason_size, reason);
     session = NULL;
 }
 
-static const struct session_events events = {message, unblocked, closed};
+static void released(struct session *gone) { free(gone); }
+
+static const struct session_events events = {message, unblocked, closed, released};
 
 static void setup(void) {
-    limits = (struct session_limits){.message_bytes_max = 100000,
-                                     .queue_bytes_max = 1000000,
-                                     .on_full = ON_FULL_CLOSE,
-                                     .close_ms = 1000 * SECONDS};
+    terms = (struct session_terms){.events = &events,
+                                   .message_bytes_max = 100000,
+                                   .queue_bytes_max = 1000000,
+                                   .on_full = ON_FULL_CLOSE,
+                                   .close_ms = 1000 * SECONDS};
     told_size = 0;
     told[0] = '\0';
     owner_calls = false;
@@ -72,7 +75,9 @@ static void setup(void) {
     fake = (struct fake_transport){.holds = false};
     loop = loop_create(0);
     loop_enter(loop);
-    session = session_create(loop, &limits, &events, &session);
+    session = malloc(sizeof(*session));
+    ck_assert_ptr_nonnull(session);
+    session_begin(session, &terms);
 }
 
 static void turn(void) { loop_turn(loop, 0); }
@@ -247,7 +252,7 @@ START_TEST(many_frames_leave_in_several_writes) {
 END_TEST
 
 START_TEST(a_large_frame_leaves_in_bounded_writes) {
-    limits.queue_bytes_max = 4000000;
+    terms.queue_bytes_max = 4000000;
     attach();
     ck_assert_int_eq(send_bytes(3000000), SESSION_SENT);
     ck_assert_int_eq(send_text("behind"), SESSION_SENT);
@@ -583,7 +588,7 @@ END_TEST
 
 START_TEST(a_message_over_the_limit_is_refused_by_its_header) {
     struct wire wire = {0};
-    limits.message_bytes_max = 10;
+    terms.message_bytes_max = 10;
     attach();
     receive(0x81, "0123456789");
     wire_header(&wire, 0x81, 0, 11, 1);
@@ -805,8 +810,8 @@ END_TEST
 
 /* A message is under way and four wait behind it; five bytes more would fit. */
 static void fill(enum on_full policy) {
-    limits.on_full = policy;
-    limits.queue_bytes_max = 400;
+    terms.on_full = policy;
+    terms.queue_bytes_max = 400;
     fake.holds = true;
     attach();
     ck_assert_int_eq(send_text("under way"), SESSION_SENT);
@@ -840,7 +845,7 @@ static void complete_all(void) {
 }
 
 START_TEST(a_queue_takes_exactly_its_limit) {
-    limits.queue_bytes_max = 400;
+    terms.queue_bytes_max = 400;
     attach();
     ck_assert_int_eq(send_bytes(396), SESSION_SENT);
     ck_assert_uint_eq(session_queued(session), 400);
@@ -922,8 +927,8 @@ START_TEST(control_frames_pass_a_full_queue_and_are_never_dropped) {
 END_TEST
 
 START_TEST(a_partly_written_frame_survives_drop_oldest) {
-    limits.on_full = ON_FULL_DROP_OLDEST;
-    limits.queue_bytes_max = 600000;
+    terms.on_full = ON_FULL_DROP_OLDEST;
+    terms.queue_bytes_max = 600000;
     fake.holds = true;
     attach();
     ck_assert_int_eq(send_bytes(500000), SESSION_SENT);
@@ -1047,8 +1052,8 @@ START_TEST(what_is_left_of_them_goes_before_all_else_and_is_not_split) {
 END_TEST
 
 START_TEST(what_is_left_of_them_is_never_dropped) {
-    limits.on_full = ON_FULL_DROP_OLDEST;
-    limits.queue_bytes_max = 100;
+    terms.on_full = ON_FULL_DROP_OLDEST;
+    terms.queue_bytes_max = 100;
     fake.appends = fake.holds = true;
     attach();
     send_own("0123456789");
@@ -1064,7 +1069,7 @@ START_TEST(what_is_left_of_them_is_never_dropped) {
 END_TEST
 
 START_TEST(they_count_to_the_queues_limit) {
-    limits.queue_bytes_max = 100;
+    terms.queue_bytes_max = 100;
     fake.appends = fake.holds = true;
     attach();
     for (int i = 0; i < 8; i++)
@@ -1090,8 +1095,8 @@ START_TEST(a_close_waits_until_they_have_left) {
 END_TEST
 
 START_TEST(a_message_too_big_for_an_empty_queue_is_told_of_later) {
-    limits.on_full = ON_FULL_DROP_NEWEST;
-    limits.queue_bytes_max = 100;
+    terms.on_full = ON_FULL_DROP_NEWEST;
+    terms.queue_bytes_max = 100;
     attach();
     ck_assert_int_eq(send_bytes(200), SESSION_DROPPED);
     check_told("");
@@ -1120,8 +1125,8 @@ START_TEST(an_abort_inside_unblocked_is_safe) {
 END_TEST
 
 START_TEST(tiny_frames_are_bounded_in_number) {
-    limits.queue_bytes_max = 32 * 100;
-    limits.on_full = ON_FULL_DROP_NEWEST;
+    terms.queue_bytes_max = 32 * 100;
+    terms.on_full = ON_FULL_DROP_NEWEST;
     fake.holds = true;
     attach();
     int sent = 0;
@@ -1134,8 +1139,8 @@ END_TEST
 /* --- time --- */
 
 START_TEST(silence_brings_a_ping_and_no_answer_the_end) {
-    limits.ping_ms = 1000 * SECONDS;
-    limits.pong_ms = 500 * SECONDS;
+    terms.ping_ms = 1000 * SECONDS;
+    terms.pong_ms = 500 * SECONDS;
     attach();
     pass(990);
     check_sent("");
@@ -1151,8 +1156,8 @@ START_TEST(silence_brings_a_ping_and_no_answer_the_end) {
 END_TEST
 
 START_TEST(a_pong_keeps_the_connection) {
-    limits.ping_ms = 1000 * SECONDS;
-    limits.pong_ms = 500 * SECONDS;
+    terms.ping_ms = 1000 * SECONDS;
+    terms.pong_ms = 500 * SECONDS;
     attach();
     for (int i = 0; i < 5; i++) {
         pass(1010);
@@ -1164,8 +1169,8 @@ START_TEST(a_pong_keeps_the_connection) {
 END_TEST
 
 START_TEST(any_input_is_an_answer) {
-    limits.ping_ms = 1000 * SECONDS;
-    limits.pong_ms = 500 * SECONDS;
+    terms.ping_ms = 1000 * SECONDS;
+    terms.pong_ms = 500 * SECONDS;
     attach();
     pass(1010);
     fake_transport_feed(&fake, (const uint8_t *)"\x81", 1);
@@ -1178,8 +1183,8 @@ START_TEST(any_input_is_an_answer) {
 END_TEST
 
 START_TEST(no_ping_while_input_flows) {
-    limits.ping_ms = 1000 * SECONDS;
-    limits.pong_ms = 500 * SECONDS;
+    terms.ping_ms = 1000 * SECONDS;
+    terms.pong_ms = 500 * SECONDS;
     attach();
     for (int i = 0; i < 20; i++) {
         pass(600);
@@ -1192,8 +1197,8 @@ START_TEST(no_ping_while_input_flows) {
 END_TEST
 
 START_TEST(our_own_sends_do_not_put_off_the_ping) {
-    limits.ping_ms = 1000 * SECONDS;
-    limits.pong_ms = 500 * SECONDS;
+    terms.ping_ms = 1000 * SECONDS;
+    terms.pong_ms = 500 * SECONDS;
     attach();
     for (int i = 0; i < 4; i++) {
         pass(300);
@@ -1205,8 +1210,8 @@ START_TEST(our_own_sends_do_not_put_off_the_ping) {
 END_TEST
 
 START_TEST(a_ping_comes_in_time_though_the_pong_may_take_longer) {
-    limits.ping_ms = 100 * SECONDS;
-    limits.pong_ms = 5000 * SECONDS;
+    terms.ping_ms = 100 * SECONDS;
+    terms.pong_ms = 5000 * SECONDS;
     attach();
     pass(110);
     receive(0x8a, "");
@@ -1217,7 +1222,7 @@ START_TEST(a_ping_comes_in_time_though_the_pong_may_take_longer) {
 END_TEST
 
 START_TEST(without_a_pong_limit_pings_go_on) {
-    limits.ping_ms = 1000 * SECONDS;
+    terms.ping_ms = 1000 * SECONDS;
     attach();
     for (int i = 0; i < 3; i++)
         pass(1010);
@@ -1227,7 +1232,7 @@ START_TEST(without_a_pong_limit_pings_go_on) {
 END_TEST
 
 START_TEST(an_idle_session_is_closed_with_1001) {
-    limits.idle_ms = 3000 * SECONDS;
+    terms.idle_ms = 3000 * SECONDS;
     attach();
     pass(2990);
     check_sent("");
@@ -1240,7 +1245,7 @@ START_TEST(an_idle_session_is_closed_with_1001) {
 END_TEST
 
 START_TEST(a_message_in_either_direction_puts_off_idleness) {
-    limits.idle_ms = 3000 * SECONDS;
+    terms.idle_ms = 3000 * SECONDS;
     attach();
     pass(2900);
     receive(0x81, "in");
@@ -1254,9 +1259,9 @@ START_TEST(a_message_in_either_direction_puts_off_idleness) {
 END_TEST
 
 START_TEST(pings_do_not_put_off_idleness) {
-    limits.idle_ms = 3000 * SECONDS;
-    limits.ping_ms = 1000 * SECONDS;
-    limits.pong_ms = 900 * SECONDS;
+    terms.idle_ms = 3000 * SECONDS;
+    terms.ping_ms = 1000 * SECONDS;
+    terms.pong_ms = 900 * SECONDS;
     attach();
     for (int i = 0; i < 2; i++) {
         pass(1010);
@@ -1277,9 +1282,9 @@ START_TEST(no_limits_no_timers) {
 END_TEST
 
 START_TEST(time_before_the_101_does_not_count) {
-    limits.idle_ms = 3000 * SECONDS;
-    limits.ping_ms = 1000 * SECONDS;
-    limits.pong_ms = 500 * SECONDS;
+    terms.idle_ms = 3000 * SECONDS;
+    terms.ping_ms = 1000 * SECONDS;
+    terms.pong_ms = 500 * SECONDS;
     pass(10000);
     attach();
     turns(2);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "group/group.h"
+#include "loop/h2o.h"
 #include "support/fake_transport.h"
 #include "support/group_threads.h"
 #include "websocket/frame.h"
@@ -86,6 +87,7 @@ END_TEST
 
 struct client {
     struct member member;
+    struct session session;
     unsigned thread;
     const char *group;
     struct fake_transport wire;
@@ -93,15 +95,16 @@ struct client {
     char events[100];
 };
 
-static void on_message(void *owner, enum opcode kind, const uint8_t *data, size_t size) {
-    (void)owner;
+static void on_message(struct session *session, enum opcode kind, const uint8_t *data,
+                       size_t size) {
+    (void)session;
     (void)kind;
     (void)data;
     (void)size;
 }
 
-static void on_closed(void *owner, int code, const char *reason, size_t reason_size) {
-    struct client *client = owner;
+static void on_closed(struct session *session, int code, const char *reason, size_t reason_size) {
+    struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, session, session);
     (void)reason;
     (void)reason_size;
     client->code = code;
@@ -114,21 +117,31 @@ static void on_client_event(struct member *member, const char *group, struct fra
     ear_note(client->events, sizeof(client->events), frame);
 }
 
-static const struct session_events session_events = {.message = on_message, .closed = on_closed};
+static void on_released(struct session *session) { (void)session; }
+
+static const struct session_events session_events = {
+    .message = on_message, .closed = on_closed, .released = on_released};
 static const struct member_events client_events = {on_client_event};
-static const struct session_limits roomy = {.message_bytes_max = 1000, .queue_bytes_max = 1000};
-static const struct session_limits tight_close = {
-    .message_bytes_max = 1000, .queue_bytes_max = 10, .on_full = ON_FULL_CLOSE, .close_ms = 60000};
-static const struct session_limits tight_drop = {
-    .message_bytes_max = 1000, .queue_bytes_max = 10, .on_full = ON_FULL_DROP_NEWEST};
+static const struct session_terms roomy = {
+    .events = &session_events, .message_bytes_max = 1000, .queue_bytes_max = 1000};
+static const struct session_terms tight_close = {.events = &session_events,
+                                                 .message_bytes_max = 1000,
+                                                 .queue_bytes_max = 10,
+                                                 .on_full = ON_FULL_CLOSE,
+                                                 .close_ms = 60000};
+static const struct session_terms tight_drop = {.events = &session_events,
+                                                .message_bytes_max = 1000,
+                                                .queue_bytes_max = 10,
+                                                .on_full = ON_FULL_DROP_NEWEST};
 
 static void open_client(struct client *client, unsigned thread, const char *group,
-                        const struct session_limits *limits) {
+                        const struct session_terms *terms) {
     static uint64_t ids = 10000;
     loop_enter(threads[thread]);
     *client = (struct client){.thread = thread, .group = group};
-    struct session *session = session_create(threads[thread], limits, &session_events, client);
-    client->member = (struct member){.id = ++ids, .session = session, .events = &client_events};
+    session_begin(&client->session, terms);
+    client->member =
+        (struct member){.id = ++ids, .session = &client->session, .events = &client_events};
 }
 
 static void join_client(struct client *client, unsigned flags) {
@@ -139,12 +152,12 @@ static void join_client(struct client *client, unsigned flags) {
 
 static void attach(struct client *client) {
     loop_enter(threads[client->thread]);
-    fake_transport_attach(&client->wire, client->member.session, threads[client->thread]);
+    fake_transport_attach(&client->wire, &client->session, threads[client->thread]);
 }
 
 static void close_client(struct client *client) {
     loop_enter(threads[client->thread]);
-    session_abort(client->member.session);
+    session_abort(&client->session);
     threads_settle();
     ck_assert_int_ne(client->code, 0);
     fake_transport_free(&client->wire);
@@ -173,7 +186,7 @@ START_TEST(at_home_a_reply_does_not_overtake_a_group_message) {
     attach(&client);
     join_client(&client, 0);
     threads_say(0, group, "a");
-    ck_assert_int_eq(session_send(client.member.session, reply), SESSION_SENT);
+    ck_assert_int_eq(session_send(&client.session, reply), SESSION_SENT);
     threads_say(0, group, "b");
     threads_settle();
     ck_assert_str_eq(fake_transport_sent(&client.wire), "text(a) text(reply) text(b)");
