@@ -19,7 +19,7 @@
 
 /* Keys of a route that are not H2O's. */
 static const char *const route_words[] = {"match",  "consumer", "options",           "origins",
-                                          "groups", "limits",   "compress-messages", NULL};
+                                          "groups", "limits",   "compress-messages", "flush-interval", NULL};
 
 enum {
     LIMIT_MESSAGE,
@@ -255,6 +255,15 @@ static bool read_compression(struct draft *draft) {
                     "those that were dropped");
 }
 
+static bool read_flush(struct draft *draft) {
+    static const struct field field = {"flush-interval", FIELD_MS, 1, SECOND, 0, true};
+    yoml_t *node = tree_get(draft->node, field.name);
+    struct value value = {.number = field.otherwise};
+    bool right = node == NULL || fields_read_one(draft->load, node, &field, &value);
+    draft->instance.terms.flush_ms = (uint32_t)value.number;
+    return right;
+}
+
 static bool open_consumer(struct draft *draft) {
     struct load *load = draft->load;
     const yoml_t *node = tree_get(draft->node, "consumer");
@@ -281,6 +290,7 @@ static bool read_consumer(struct draft *draft) {
     right = read_origins(draft) && right;
     right = read_space(draft) && right;
     right = read_compression(draft) && right;
+    right = read_flush(draft) && right;
     if (draft->plugin != NULL)
         right = open_consumer(draft) && right;
     if (draft->path->handlers.size != 0)
@@ -293,7 +303,7 @@ static bool read_consumer(struct draft *draft) {
 /* What a route without a consumer can't have. */
 static bool check_plain(const struct draft *draft) {
     static const char *const words[] = {"options", "origins", "groups", "limits",
-                                        "compress-messages"};
+                                        "compress-messages", "flush-interval"};
     bool right = true;
     for (size_t i = 0; i != draft->node->data.mapping.size; i++) {
         const yoml_t *key = draft->node->data.mapping.elements[i].key;

@@ -248,7 +248,7 @@ void view_deliver(struct views *views, const struct group_key *key, struct frame
         if (hearer->session == NULL) {
             add_event(views, hearer->membership, frame);
             report->queued++;
-        } else if (session_send(hearer->session, frame) == SESSION_SENT) {
+        } else if (session_share(hearer->session, frame) == SESSION_SENT) {
             report->queued++;
         } else {
             report->dropped++;

@@ -45,6 +45,7 @@ struct work {
     struct parser *parser; /* in the middle of a message, or with a window; else NULL */
     struct window *said;   /* what our compressed messages said, where the peer keeps it too */
     uint64_t dropped;      /* messages since `unblocked` was told */
+    bool waits;            /* for more to leave with, until the timer runs */
 };
 
 /* What a thread's sessions share. */
@@ -230,6 +231,7 @@ static void on_bytes(struct loop_entry *entry) {
     struct session *session = work->session;
     if (session->state == ENDED || work->queue.busy > 0 || work->appended != NULL || session->full)
         return;
+    work->waits = false;
     take_pong(work);
     struct iovec parts[TRANSPORT_PARTS_MAX];
     size_t count = send_queue_begin(&work->queue, parts, TRANSPORT_PARTS_MAX, WRITE_BYTES_MAX);
@@ -435,10 +437,13 @@ static void watch(struct session *session) {
 
 static void on_timer(struct timer *timer) {
     struct session *session = H2O_STRUCT_FROM_MEMBER(struct session, timer, timer);
-    if (session->state == OPEN)
-        watch(session);
-    else
+    if (session->state != OPEN) {
         end(session); /* the time for closing is over */
+        return;
+    }
+    if (session->work != NULL && session->work->waits)
+        queue_bytes(session);
+    watch(session);
 }
 
 /* --- calls that must come later --- */
@@ -500,7 +505,6 @@ static void note_sent(struct session *session) {
 static enum session_result queue_message(struct session *session, struct frame *frame) {
     send_queue_push(&work_of(session)->queue, frame);
     note_sent(session);
-    queue_bytes(session);
     return SESSION_SENT;
 }
 
@@ -561,7 +565,8 @@ static bool compresses(const struct session *session, size_t size) {
     return session->agreement.send_bits != 0 && size >= session->terms->compression.threshold;
 }
 
-enum session_result session_send(struct session *session, struct frame *frame) {
+/* Queues the frame, or the form of it that this peer gets. */
+static enum session_result send_any_form(struct session *session, struct frame *frame) {
     const struct compression *compression = &session->terms->compression;
     size_t size;
     if (session->state != OPEN)
@@ -573,6 +578,34 @@ enum session_result session_send(struct session *session, struct frame *frame) {
         return send_own_form(session, frame);
     return send_form(session,
                      deflater_shared_form(frame, session->agreement.send_bits, compression->level));
+}
+
+enum session_result session_send(struct session *session, struct frame *frame) {
+    enum session_result result = send_any_form(session, frame);
+    if (result == SESSION_SENT)
+        queue_bytes(session);
+    return result;
+}
+
+/* The one timer serves for this too: if something else is due before, it leaves then. */
+static void wait_for_more(struct session *session) {
+    struct work *work = session->work;
+    struct loop *loop = loop_current();
+    uint32_t ms = session->terms->flush_ms;
+    if (work->waits || work->bytes.queued)
+        return;
+    work->waits = true;
+    if (session->timer.slot == 0 || session->timer.at > loop_now(loop) + ms)
+        loop_timer_set(loop, &session->timer, ms);
+}
+
+enum session_result session_share(struct session *session, struct frame *frame) {
+    if (session->terms->flush_ms == 0 || session->transport == NULL)
+        return session_send(session, frame);
+    enum session_result result = send_any_form(session, frame);
+    if (result == SESSION_SENT)
+        wait_for_more(session);
+    return result;
 }
 
 /* Copies the message to where the transport will send it from; false when it must be queued. */

@@ -20,6 +20,9 @@ hosts:
       - match: /other/(?P<group>\\w+)/
         consumer: relay
         groups: other
+      - match: /slow/(?P<group>\\w+)/
+        consumer: relay
+        flush-interval: 300ms
 `);
 });
 
@@ -140,4 +143,21 @@ test('whoever reacts to a message is heard behind it, by all', async () => {
   const expected = Array.from({ length: rounds }, (_, round) => [`ask ${round}`, `answer ${round}`]).flat();
   for (const order of await Promise.all(heard)) assert.deepEqual(order, expected);
   await leave([asker, answerer, ...listeners]);
+});
+
+test('a flush interval lets messages wait for each other', async () => {
+  const [publisher] = await members(1, 'interval');
+  const listener = await connect(server.wsUrl('/slow/interval/'));
+  await settle([publisher, listener]);
+  const began = performance.now();
+  for (let i = 0; i < 5; i++) {
+    publisher.send(`word ${i}`);
+    await until(publisher, `word ${i}`);
+  }
+  const heard = performance.now();
+  assert.deepEqual([...await until(listener, 'word 4')].filter((word) => word.startsWith('word')),
+    ['word 0', 'word 1', 'word 2', 'word 3']);
+  assert.ok(performance.now() - began > 290, 'they left at once');
+  assert.ok(heard - began < 290 * slowness, 'the publisher, on another route, waited too');
+  await leave([publisher, listener]);
 });

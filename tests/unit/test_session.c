@@ -274,6 +274,108 @@ START_TEST(a_send_inside_message_leaves_in_the_same_turn) {
 }
 END_TEST
 
+/* --- what goes to many --- */
+
+static void share_text(const char *text) {
+    struct frame *frame = frame_create(OPCODE_TEXT, text, strlen(text));
+    ck_assert_int_eq(session_share(session, frame), SESSION_SENT);
+    frame_unref(frame);
+}
+
+START_TEST(what_is_shared_leaves_with_its_turn_unless_told_otherwise) {
+    attach();
+    share_text("at once");
+    turn();
+    check_sent("text(at once)");
+}
+END_TEST
+
+START_TEST(what_is_shared_waits_for_more_and_leaves_in_one_write) {
+    terms.flush_ms = 100 * SECONDS;
+    attach();
+    share_text("one");
+    turns(3);
+    pass(50);
+    share_text("two");
+    turns(3);
+    check_sent("");
+    ck_assert_uint_eq(session_queued(session), 10);
+    pass(60); /* counted from the first */
+    check_sent("text(one) text(two)");
+    ck_assert_uint_eq(fake.writes, 1);
+    share_text("three");
+    pass(50);
+    ck_assert_uint_eq(fake.writes, 1);
+    pass(60);
+    check_sent("text(one) text(two) text(three)");
+}
+END_TEST
+
+START_TEST(whatever_leaves_takes_along_what_waits) {
+    terms.flush_ms = 100 * SECONDS;
+    attach();
+    share_text("one");
+    ck_assert_int_eq(send_text("mine"), SESSION_SENT);
+    turn();
+    check_sent("text(one) text(mine)");
+    share_text("two");
+    turn();
+    receive(0x89, "?");
+    turn();
+    check_sent("text(one) text(mine) pong(?) text(two)");
+    share_text("three");
+    session_close(session, 1000, "", 0);
+    turn();
+    check_sent("text(one) text(mine) pong(?) text(two) text(three) close 1000()");
+}
+END_TEST
+
+START_TEST(pings_come_in_time_though_messages_wait) {
+    terms.flush_ms = 100 * SECONDS;
+    terms.ping_ms = 60 * SECONDS;
+    attach();
+    pass(30);
+    share_text("one");
+    pass(40); /* the ping takes it along */
+    check_sent("ping() text(one)");
+    share_text("two");
+    pass(50);
+    receive(0x8a, "");
+    pass(55);
+    check_sent("ping() text(one) text(two)");
+    pass(10);
+    check_sent("ping() text(one) text(two) ping()");
+}
+END_TEST
+
+START_TEST(a_session_that_ends_forgets_what_waits) {
+    terms.flush_ms = 100 * SECONDS;
+    attach();
+    share_text("one");
+    session_abort(session);
+    turns(3);
+    check_sent("");
+    check_told("closed 1006()");
+}
+END_TEST
+
+/* --- what an operator asks --- */
+
+START_TEST(frames_and_messages_are_counted_each_way) {
+    attach();
+    receive(0x81, "four");
+    receive(0x89, "?");
+    ck_assert_int_eq(send_text("reply"), SESSION_SENT);
+    ck_assert_int_eq(send_text("another"), SESSION_SENT);
+    turns(2);
+    ck_assert_uint_eq(session->counts.messages_in, 1);
+    ck_assert_uint_eq(session->counts.messages_out, 2);
+    ck_assert_uint_eq(session->counts.bytes_in, 6 + 4 + 6 + 1);
+    ck_assert_uint_eq(session->counts.bytes_out, 2 + 5 + 2 + 7 + 2 + 1);
+    ck_assert_uint_eq(session->counts.queue_peak, 7 + 9);
+}
+END_TEST
+
 /* --- pings of the peer's --- */
 
 START_TEST(a_ping_is_answered_with_its_payload) {
@@ -1306,6 +1408,12 @@ static void add_messages(TCase *tests) {
     tcase_add_test(tests, many_frames_leave_in_several_writes);
     tcase_add_test(tests, a_large_frame_leaves_in_bounded_writes);
     tcase_add_test(tests, a_send_inside_message_leaves_in_the_same_turn);
+    tcase_add_test(tests, what_is_shared_leaves_with_its_turn_unless_told_otherwise);
+    tcase_add_test(tests, what_is_shared_waits_for_more_and_leaves_in_one_write);
+    tcase_add_test(tests, whatever_leaves_takes_along_what_waits);
+    tcase_add_test(tests, pings_come_in_time_though_messages_wait);
+    tcase_add_test(tests, a_session_that_ends_forgets_what_waits);
+    tcase_add_test(tests, frames_and_messages_are_counted_each_way);
     tcase_add_test(tests, a_ping_is_answered_with_its_payload);
     tcase_add_test(tests, a_pong_is_read_and_ignored);
     tcase_add_test(tests, a_pong_goes_before_messages_that_wait);
