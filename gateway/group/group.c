@@ -8,6 +8,7 @@
 #include "group/home.h"
 #include "group/key.h"
 #include "group/post.h"
+#include "group/serial.h"
 #include "group/view.h"
 #include "loop/loop.h"
 #include "websocket/frame.h"
@@ -37,8 +38,8 @@ struct join_letter {
 /* leave: from the member's thread to the home and, unless the member has ended, back. */
 struct leave_letter {
     struct mail mail;
+    struct shared_key *key;
     uint64_t serial;
-    unsigned thread; /* the member's */
 };
 
 /* Adds up what became of one message; travels with it to the home, stays there, goes back. */
@@ -88,52 +89,90 @@ static bool is_home(const struct groups *groups, const struct group_key *key) {
 
 static void on_joined(struct mail *mail, struct loop *to) {
     struct join_letter *letter = (struct join_letter *)mail;
-    view_joined(&groups_of(to)->views, letter->member.serial, letter->flags);
+    struct views *views = &groups_of(to)->views;
+    uint32_t membership = view_find(views, letter->member.serial);
+    if (membership != 0)
+        view_joined(views, membership, letter->flags);
     free(letter);
 }
 
 static void on_join(struct mail *mail, struct loop *to) {
     struct join_letter *letter = (struct join_letter *)mail;
-    home_join(&groups_of(to)->homes, &letter->key->key, &letter->member);
+    struct homes *homes = &groups_of(to)->homes;
+    uint32_t record = home_record(homes, letter->member.serial);
+    if (record == 0)
+        home_join(homes, &letter->key->key, &letter->member);
+    else
+        home_set_info(homes, record, letter->member.info);
     key_unref(letter->key);
-    post_letter(letter->member.thread, mail, on_joined);
+    post_letter(serial_thread(letter->member.serial), mail, on_joined);
 }
 
-static void post_join(struct groups *groups, const struct group_key *key,
-                      const struct home_member *member, unsigned flags) {
-    size_t info_size = strlen(member->info) + 1;
+static struct home_member presented(const struct views *views, uint32_t membership,
+                                    const char *info) {
+    return (struct home_member){view_serial(views, membership),
+                                view_at(views, membership)->member->id, info};
+}
+
+static void post_join(struct groups *groups, uint32_t membership, const char *info,
+                      unsigned flags) {
+    size_t info_size = strlen(info) + 1;
     struct join_letter *letter = new_letter(sizeof(*letter) + info_size);
-    letter->key = view_share_key(&groups->views, key);
-    letter->member = *member;
-    letter->member.info = memcpy(letter->info, member->info, info_size);
+    letter->key = key_ref(view_key(view_at(&groups->views, membership)));
+    letter->member = presented(&groups->views, membership, memcpy(letter->info, info, info_size));
     letter->flags = flags;
-    post_letter(home_of(key), &letter->mail, on_join);
+    post_letter(home_of(&letter->key->key), &letter->mail, on_join);
+}
+
+static void join_at_home(struct groups *groups, uint32_t membership, const char *info,
+                         unsigned flags) {
+    struct membership *joins = view_at(&groups->views, membership);
+    struct home_member member = presented(&groups->views, membership, info);
+    if (joins->record == 0)
+        joins->record = home_join(&groups->homes, &view_key(joins)->key, &member);
+    else
+        home_set_info(&groups->homes, joins->record, info);
+    view_joined(&groups->views, membership, flags);
 }
 
 static void on_left(struct mail *mail, struct loop *to) {
     struct leave_letter *letter = (struct leave_letter *)mail;
-    view_left(&groups_of(to)->views, letter->serial);
+    struct views *views = &groups_of(to)->views;
+    uint32_t membership = view_find(views, letter->serial);
+    if (membership != 0)
+        view_left(views, membership);
     free(letter);
+}
+
+/* The join came before, on the same way. */
+static void leave_home(struct homes *homes, struct leave_letter *letter) {
+    home_leave(homes, &letter->key->key, home_record(homes, letter->serial));
+    key_unref(letter->key);
 }
 
 static void on_leave(struct mail *mail, struct loop *to) {
     struct leave_letter *letter = (struct leave_letter *)mail;
-    home_leave(&groups_of(to)->homes, letter->serial);
-    post_letter(letter->thread, mail, on_left);
+    leave_home(&groups_of(to)->homes, letter);
+    post_letter(serial_thread(letter->serial), mail, on_left);
 }
 
 static void on_end(struct mail *mail, struct loop *to) {
     struct leave_letter *letter = (struct leave_letter *)mail;
-    home_leave(&groups_of(to)->homes, letter->serial);
+    leave_home(&groups_of(to)->homes, letter);
     free(letter);
 }
 
-static void post_leave(struct groups *groups, const struct membership *membership,
+static void post_leave(struct groups *groups, uint32_t membership,
                        void (*deliver)(struct mail *, struct loop *)) {
     struct leave_letter *letter = new_letter(sizeof(*letter));
-    letter->serial = membership->serial;
-    letter->thread = loop_index(groups->loop);
-    post_letter(home_of(view_key(membership)), &letter->mail, deliver);
+    letter->key = key_ref(view_key(view_at(&groups->views, membership)));
+    letter->serial = view_serial(&groups->views, membership);
+    post_letter(home_of(&letter->key->key), &letter->mail, deliver);
+}
+
+static void leave_at_home(struct groups *groups, uint32_t membership) {
+    const struct membership *leaves = view_at(&groups->views, membership);
+    home_leave(&groups->homes, &view_key(leaves)->key, leaves->record);
 }
 
 /* --- sending --- */
@@ -276,22 +315,23 @@ static void on_list(struct mail *mail, struct loop *to) {
 
 /* --- their life --- */
 
-static struct groups *create_groups(struct loop *loop, unsigned threads) {
+static struct groups *create_groups(struct loop *loop, unsigned threads,
+                                    const struct member_events *events) {
     struct groups *groups = new_letter(sizeof(*groups));
     groups->loop = loop;
-    view_init(&groups->views, loop);
-    home_init(&groups->homes, threads);
+    view_init(&groups->views, loop, events);
+    home_init(&groups->homes, loop_index(loop), threads);
     return groups;
 }
 
-void groups_create_all(struct loop **loops, unsigned count) {
+void groups_create_all(struct loop **loops, unsigned count, const struct member_events *events) {
     uint64_t seed[2];
     if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
         abort();
     key_seed(seed[0], seed[1]);
     post_open(loops, count);
     for (unsigned at = 0; at < count; at++)
-        loop_set_local(loops[at], LOOP_GROUPS, create_groups(loops[at], count));
+        loop_set_local(loops[at], LOOP_GROUPS, create_groups(loops[at], count, events));
 }
 
 void groups_free_all(struct loop **loops, unsigned count) {
@@ -343,23 +383,17 @@ enum group_result group_join(struct groups *groups, struct member *member, const
     if (!group_name_valid(name) || (info != NULL && !is_text(info, GROUP_INFO_MAX)))
         return GROUP_INVALID;
     assert(member->id != 0);
-    assert((flags & GROUP_EVENTS) != 0 ? member->events != NULL : member->session != NULL);
+    struct views *views = &groups->views;
     struct group_key key = key_of(space, name);
-    struct membership *membership = view_membership(member, &key);
-    if (membership == NULL && member->count >= most)
+    uint32_t membership = view_membership(views, member, &key);
+    if (membership == 0 && (member->count >= most || member->count == UINT16_MAX))
         return GROUP_FULL;
-    if (membership == NULL)
-        membership = view_join(&groups->views, member, &key);
-    struct home_member record = {.serial = membership->serial,
-                                 .id = member->id,
-                                 .thread = loop_index(groups->loop),
-                                 .info = info == NULL ? "" : info};
-    if (is_home(groups, &key)) {
-        home_join(&groups->homes, &key, &record);
-        view_joined(&groups->views, membership->serial, flags);
-    } else {
-        post_join(groups, &key, &record, flags);
-    }
+    if (membership == 0)
+        membership = view_join(views, member, &key, is_home(groups, &key));
+    if (view_at(views, membership)->at_home)
+        join_at_home(groups, membership, info == NULL ? "" : info, flags);
+    else
+        post_join(groups, membership, info == NULL ? "" : info, flags);
     return GROUP_OK;
 }
 
@@ -367,14 +401,15 @@ enum group_result group_leave(struct groups *groups, struct member *member, cons
                               const char *name) {
     if (!group_name_valid(name))
         return GROUP_INVALID;
+    struct views *views = &groups->views;
     struct group_key key = key_of(space, name);
-    struct membership *membership = view_membership(member, &key);
-    if (membership == NULL)
+    uint32_t membership = view_membership(views, member, &key);
+    if (membership == 0)
         return GROUP_OK;
-    view_leave(membership);
-    if (is_home(groups, &key)) {
-        home_leave(&groups->homes, membership->serial);
-        view_left(&groups->views, membership->serial);
+    view_leave(views, membership);
+    if (view_at(views, membership)->at_home) {
+        leave_at_home(groups, membership);
+        view_left(views, membership);
     } else {
         post_leave(groups, membership, on_leave);
     }
@@ -382,14 +417,13 @@ enum group_result group_leave(struct groups *groups, struct member *member, cons
 }
 
 void group_leave_all(struct groups *groups, struct member *member) {
-    while (member->memberships != NULL) {
-        struct membership *membership = member->memberships;
-        if (membership->state == MEMBERSHIP_IN) {
-            if (is_home(groups, view_key(membership)))
-                home_leave(&groups->homes, membership->serial);
-            else
-                post_leave(groups, membership, on_end);
-        }
+    uint32_t membership;
+    while ((membership = member->memberships) != 0) {
+        const struct membership *ends = view_at(&groups->views, membership);
+        if (ends->state == MEMBERSHIP_IN && ends->at_home)
+            leave_at_home(groups, membership);
+        else if (ends->state == MEMBERSHIP_IN)
+            post_leave(groups, membership, on_end);
         view_end(&groups->views, membership);
     }
 }

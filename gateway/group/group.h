@@ -18,33 +18,34 @@ struct frame;
 struct session;
 struct groups;
 struct member;
-struct membership;
 
 #define GROUP_NAME_MAX 200
 #define GROUP_INFO_MAX 256
 #define GROUP_MEMBERS_MAX 10000
 
-/* What a member's owner is told, in the CALLS stage: never inside a call of the owner's. */
+/* What members' owners do for groups; one table for all members of the process, on each one's
+   thread. */
 struct member_events {
-    /* A message of a group joined with GROUP_EVENTS; group and frame are borrowed. Any call may be
-       made inside, also one that ends this member. */
+    /* Tells the owner, in the CALLS stage, never inside a call of the owner's, of a message of a
+       group joined with GROUP_EVENTS; group and frame are borrowed. Any call may be made inside,
+       also one that ends this member. */
     void (*event)(struct member *member, const char *group, struct frame *frame);
+    /* Asked, inside calls too, when a member that joined without GROUP_EVENTS begins to hear; it
+       hears by this session from then on. Not NULL from such a join until group_leave_all. */
+    struct session *(*session)(struct member *member);
 };
 
 enum { GROUP_EVENTS = 1 };
 
-/* A connection as groups see it; embedded in its owner, zeroed, id (not 0), session and events set
-   before the first call. The session may be NULL for a member that joins with GROUP_EVENTS only,
-   events for one that never does. group_leave_all comes before either is freed, in the session's
-   `closed` at the latest. */
+/* A connection as groups see it; embedded in its owner, zeroed, id (not 0) set before the first
+   call. group_leave_all comes before it or its session is freed, in the session's `closed` at the
+   latest. */
 struct member {
     uint64_t id;
-    struct session *session;
-    const struct member_events *events;
 
     /* private */
-    struct membership *memberships;
-    unsigned count; /* of memberships that it has not left */
+    uint32_t memberships; /* the first; 0: none */
+    uint16_t count;       /* of memberships that it has not left */
 };
 
 enum group_result {
@@ -85,9 +86,9 @@ struct group_counts {
     size_t members;     /* members of those, on any thread */
 };
 
-/* The groups of each of count loops (1 to 256), which know each other; loops[i] has index i. One
-   set a process. Main thread, before the loops run. */
-void groups_create_all(struct loop **loops, unsigned count);
+/* The groups of each of count loops (1 to 256), which know each other; loops[i] has index i; events
+   is lent until they are freed. One set a process. Main thread, before the loops run. */
+void groups_create_all(struct loop **loops, unsigned count, const struct member_events *events);
 /* For tests, when nothing runs any more and no letter is under way. */
 void groups_free_all(struct loop **loops, unsigned count);
 struct groups *groups_of(const struct loop *loop);
@@ -97,7 +98,8 @@ struct group_counts groups_count(const struct groups *groups);
    characters (U+0000 to U+001F, U+007F to U+009F); NULL may not. [any] */
 bool group_name_valid(const char *name);
 
-/* Joins; again: changes info and flags, in order. most: memberships that this member may have.
+/* Joins; again: changes info and flags, in order. most: memberships that this member may have,
+   65,535 whatever it says.
    Until the home has answered, the member hears nothing of the group; from its place in the order
    on, everything. info: up to GROUP_INFO_MAX bytes of UTF-8, copied, NULL for none. */
 enum group_result group_join(struct groups *groups, struct member *member, const char *space,

@@ -1,14 +1,29 @@
 #include "group/home.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "group/serial.h"
+
+/* There are as many of these as there are members, so each byte counts. They go by their numbers in
+   the slab. */
 struct record {
-    struct record *before, *after;
-    struct home *home;
-    uint64_t serial, id;
-    unsigned thread; /* the member's */
-    char *info;      /* NULL: none */
+    union {
+        uint64_t id;
+        struct info *info; /* when has_info: the id is there */
+    };
+    uint64_t serial;
+    uint32_t before;
+    uint32_t after : 31;
+    uint32_t has_info : 1;
+};
+
+_Static_assert(sizeof(struct record) == 24, "a record has grown");
+
+struct info {
+    uint64_t id;
+    char text[];
 };
 
 static bool is_home(const void *item, const void *wanted) {
@@ -20,14 +35,17 @@ struct home *home_find(const struct homes *homes, const struct group_key *key) {
     return table_find(&homes->by_key, key->hash, is_home, key);
 }
 
-static bool is_record(const void *item, const void *wanted) {
-    const struct record *record = item;
-    const uint64_t *serial = wanted;
-    return record->serial == *serial;
+static struct record *record_at(const struct homes *homes, uint32_t number) {
+    return slab_at(&homes->records, number);
 }
 
-static struct record *find_record(const struct homes *homes, uint64_t serial) {
-    return table_find(&homes->records, table_hash(serial), is_record, &serial);
+static uint64_t serial_at(const void *records, uint32_t number) {
+    const struct record *record = slab_at(records, number);
+    return record->serial;
+}
+
+uint32_t home_record(const struct homes *homes, uint64_t serial) {
+    return roll_find(&homes->away, serial);
 }
 
 /* --- homes --- */
@@ -52,89 +70,107 @@ static void forget_home(struct homes *homes, struct home *home) {
 
 /* --- records --- */
 
-static void append_record(struct home *home, struct record *record) {
+static void append_record(const struct homes *homes, struct home *home, uint32_t number) {
+    struct record *record = record_at(homes, number);
     record->before = home->last;
-    if (home->last == NULL)
-        home->first = record;
+    if (home->last == 0)
+        home->first = number;
     else
-        home->last->after = record;
-    home->last = record;
+        record_at(homes, home->last)->after = number & SLAB_NUMBER_MAX;
+    home->last = number;
     home->count++;
-    home->on_thread[record->thread]++;
+    home->on_thread[serial_thread(record->serial)]++;
 }
 
-static void unlink_record(struct record *record) {
-    struct home *home = record->home;
-    if (record->before == NULL)
+static void unlink_record(const struct homes *homes, struct home *home,
+                          const struct record *record) {
+    if (record->before == 0)
         home->first = record->after;
     else
-        record->before->after = record->after;
-    if (record->after == NULL)
+        record_at(homes, record->before)->after = record->after;
+    if (record->after == 0)
         home->last = record->before;
     else
-        record->after->before = record->before;
+        record_at(homes, record->after)->before = record->before;
     home->count--;
-    home->on_thread[record->thread]--;
+    home->on_thread[serial_thread(record->serial)]--;
 }
 
-static struct record *create_record(struct homes *homes, const struct group_key *key,
-                                    const struct home_member *member) {
-    struct record *record = calloc(1, sizeof(*record));
-    if (record == NULL)
+static bool is_away(const struct homes *homes, const struct record *record) {
+    return serial_thread(record->serial) != homes->thread;
+}
+
+static uint64_t id_of(const struct record *record) {
+    return record->has_info ? record->info->id : record->id;
+}
+
+static void drop_info(struct record *record) {
+    struct info *info = record->info;
+    if (!record->has_info)
+        return;
+    record->id = info->id;
+    record->has_info = false;
+    free(info);
+}
+
+void home_set_info(struct homes *homes, uint32_t number, const char *text) {
+    struct record *record = record_at(homes, number);
+    size_t size = strlen(text) + 1;
+    drop_info(record);
+    if (*text == '\0')
+        return;
+    struct info *info = malloc(sizeof(*info) + size);
+    if (info == NULL)
         abort();
-    record->home = home_of(homes, key);
+    info->id = record->id;
+    memcpy(info->text, text, size);
+    record->info = info;
+    record->has_info = true;
+}
+
+uint32_t home_join(struct homes *homes, const struct group_key *key,
+                   const struct home_member *member) {
+    uint32_t number = slab_take(&homes->records).number;
+    struct record *record = record_at(homes, number);
     record->serial = member->serial;
     record->id = member->id;
-    record->thread = member->thread;
-    append_record(record->home, record);
-    table_add(&homes->records, table_hash(record->serial), record);
-    return record;
+    append_record(homes, home_of(homes, key), number);
+    if (is_away(homes, record))
+        roll_add(&homes->away, number);
+    home_set_info(homes, number, member->info);
+    return number;
 }
 
-static void set_info(struct record *record, const char *info) {
-    free(record->info);
-    record->info = NULL;
-    if (info == NULL || *info == '\0')
-        return;
-    record->info = strdup(info);
-    if (record->info == NULL)
-        abort();
-}
-
-void home_join(struct homes *homes, const struct group_key *key, const struct home_member *member) {
-    struct record *record = find_record(homes, member->serial);
-    if (record == NULL)
-        record = create_record(homes, key, member);
-    set_info(record, member->info);
-}
-
-static void remove_record(struct homes *homes, struct record *record) {
-    struct home *home = record->home;
-    table_remove(&homes->records, table_hash(record->serial), record);
-    unlink_record(record);
-    free(record->info);
-    free(record);
+static void remove_record(struct homes *homes, struct home *home, uint32_t number) {
+    struct record *record = record_at(homes, number);
+    if (is_away(homes, record))
+        roll_remove(&homes->away, number);
+    unlink_record(homes, home, record);
+    drop_info(record);
+    slab_give(&homes->records, number);
     if (home->count == 0)
         forget_home(homes, home);
 }
 
-void home_leave(struct homes *homes, uint64_t serial) {
-    struct record *record = find_record(homes, serial);
-    if (record != NULL)
-        remove_record(homes, record);
+void home_leave(struct homes *homes, const struct group_key *key, uint32_t number) {
+    assert(number != 0);
+    remove_record(homes, home_find(homes, key), number);
 }
 
 /* --- listings --- */
 
 static const char *info_of(const struct record *record) {
-    return record->info == NULL ? "" : record->info;
+    return record->has_info ? record->info->text : "";
 }
 
 /* Of the entries and the text behind them. */
-static size_t listing_size(const struct record *record, size_t count) {
+static size_t listing_size(const struct homes *homes, uint32_t number, size_t count) {
     size_t size = sizeof(struct listing) + count * sizeof(struct group_listing_entry);
-    for (; count > 0; count--, record = record->after)
+    for (; count > 0; count--) {
+        const struct record *record = record_at(homes, number);
         size += strlen(info_of(record)) + 1;
+        number = record->after;
+    }
     return size;
 }
 
@@ -142,32 +178,38 @@ struct listing *home_list(const struct homes *homes, const struct group_key *key
     const struct home *home = home_find(homes, key);
     size_t total = home == NULL ? 0 : home->count;
     size_t count = total < most ? total : most;
-    const struct record *record = home == NULL ? NULL : home->first;
-    struct listing *listing = malloc(listing_size(record, count));
+    uint32_t number = home == NULL ? 0 : home->first;
+    struct listing *listing = malloc(listing_size(homes, number, count));
     if (listing == NULL)
         abort();
     listing->count = count;
     listing->total = total;
     char *text = (char *)&listing->members[count];
-    for (size_t at = 0; at < count; at++, record = record->after) {
+    for (size_t at = 0; at < count; at++) {
+        const struct record *record = record_at(homes, number);
         size_t size = strlen(info_of(record)) + 1;
         memcpy(text, info_of(record), size);
-        listing->members[at] = (struct group_listing_entry){record->id, text};
+        listing->members[at] = (struct group_listing_entry){id_of(record), text};
         text += size;
+        number = record->after;
     }
     return listing;
 }
 
 /* --- their life --- */
 
-void home_init(struct homes *homes, unsigned threads) {
-    *homes = (struct homes){.threads = threads};
+void home_init(struct homes *homes, unsigned thread, unsigned threads) {
+    *homes = (struct homes){.thread = thread,
+                            .threads = threads,
+                            .records = {.item_size = sizeof(struct record)},
+                            .away = {.name = serial_at, .items = &homes->records}};
 }
 
 void home_clear(struct homes *homes) {
-    struct record *record;
-    while ((record = table_any(&homes->records)) != NULL)
-        remove_record(homes, record);
-    table_clear(&homes->records);
+    struct home *home;
+    while ((home = table_any(&homes->by_key)) != NULL)
+        remove_record(homes, home, home->first);
+    roll_clear(&homes->away);
+    slab_clear(&homes->records);
     table_clear(&homes->by_key);
 }

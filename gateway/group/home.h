@@ -8,29 +8,29 @@
 
 #include "group/group.h"
 #include "group/key.h"
+#include "group/roll.h"
+#include "group/slab.h"
 #include "group/table.h"
-
-struct record;
 
 /* The groups whose home is one thread. */
 struct homes {
-    unsigned threads;
+    unsigned thread, threads;
     struct table by_key;
-    struct table records; /* one for each member, by the membership's serial */
+    struct slab records; /* one for each member */
+    struct roll away;    /* those of other threads' members, by the membership's serial */
 };
 
 struct home {
     struct shared_key *key;
-    uint64_t position; /* the last message's, from 1 */
-    struct record *first, *last;
+    uint64_t position;    /* the last message's, from 1 */
+    uint32_t first, last; /* records */
     size_t count;
     uint32_t on_thread[]; /* members of each thread */
 };
 
-/* A member as its thread presents it; info is copied, NULL for none. */
+/* A member as its thread presents it; info is copied, "" for none. */
 struct home_member {
     uint64_t serial, id;
-    unsigned thread;
     const char *info;
 };
 
@@ -40,16 +40,21 @@ struct listing {
     struct group_listing_entry members[];
 };
 
-void home_init(struct homes *homes, unsigned threads);
+/* The number of this thread, and how many there are. */
+void home_init(struct homes *homes, unsigned thread, unsigned threads);
 void home_clear(struct homes *homes);
 
 /* NULL when the group has no members. Valid until one leaves. */
 struct home *home_find(const struct homes *homes, const struct group_key *key);
 
-/* Adds the member behind all others; a membership that is known already gets the new info only. */
-void home_join(struct homes *homes, const struct group_key *key, const struct home_member *member);
-/* Nothing when there is no such membership. */
-void home_leave(struct homes *homes, uint64_t serial);
+/* Adds the member behind all others. Its record, from 1, which whoever is at home remembers. */
+uint32_t home_join(struct homes *homes, const struct group_key *key,
+                   const struct home_member *member);
+/* The record of another thread's member, 0 when it is not known. */
+uint32_t home_record(const struct homes *homes, uint64_t serial);
+void home_set_info(struct homes *homes, uint32_t record, const char *info);
+/* The key is that of the record's group. */
+void home_leave(struct homes *homes, const struct group_key *key, uint32_t record);
 
 /* At most `most` members in order of joining. */
 struct listing *home_list(const struct homes *homes, const struct group_key *key, size_t most);

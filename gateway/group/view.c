@@ -3,29 +3,32 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "group/serial.h"
 #include "websocket/frame.h"
 #include "websocket/session.h"
 
 #define EVENTS_KEPT 64
 
+_Static_assert(sizeof(struct membership) == 32, "a membership has grown");
+
 /* One who hears, with all that a delivery reads of it, so that a walk over many stays in a few
    lines of cache. */
 struct hearer {
-    uint64_t id;
     struct session *session; /* NULL: hears by events */
-    struct membership *membership;
+    uint32_t membership;
+    uint32_t id; /* the member's low bits, in which few are alike */
 };
 
 struct view {
     struct shared_key *key;
     struct hearer *hearers;
-    size_t count, capacity;
-    size_t memberships; /* all that exist, those included that hear nothing yet or no more */
+    uint32_t count, capacity;
+    uint32_t memberships; /* all that exist, those included that hear nothing yet or no more */
 };
 
 struct event {
-    struct membership *membership;
     struct frame *frame;
+    uint32_t membership;
 };
 
 static void *resized(void *array, size_t count, size_t size) {
@@ -46,25 +49,39 @@ static struct view *find_view(const struct views *views, const struct group_key 
     return table_find(&views->by_key, key->hash, is_view, key);
 }
 
-static bool is_membership(const void *item, const void *wanted) {
-    const struct membership *membership = item;
-    const uint64_t *serial = wanted;
-    return membership->serial == *serial;
+struct membership *view_at(const struct views *views, uint32_t number) {
+    return slab_at(&views->memberships, number);
 }
 
-static struct membership *find_membership(const struct views *views, uint64_t serial) {
-    return table_find(&views->memberships, table_hash(serial), is_membership, &serial);
+/* A number that is no membership's any more has no generation. */
+uint32_t view_find(const struct views *views, uint64_t serial) {
+    struct slab_place place = serial_place(serial);
+    const struct membership *membership = view_at(views, place.number);
+    if (membership == NULL || membership->at_home || membership->generation != place.generation)
+        return 0;
+    return place.number;
 }
 
-struct membership *view_membership(const struct member *member, const struct group_key *key) {
-    struct membership *at = member->memberships;
-    while (at != NULL && (at->state != MEMBERSHIP_IN || !key_equal(view_key(at), key)))
-        at = at->next;
-    return at;
+uint32_t view_membership(const struct views *views, const struct member *member,
+                         const struct group_key *key) {
+    uint32_t number = member->memberships;
+    while (number != 0) {
+        const struct membership *at = view_at(views, number);
+        if (at->state == MEMBERSHIP_IN && key_equal(&at->view->key->key, key))
+            return number;
+        number = at->next;
+    }
+    return 0;
 }
 
-const struct group_key *view_key(const struct membership *membership) {
-    return &membership->view->key->key;
+uint64_t view_serial(const struct views *views, uint32_t number) {
+    const struct membership *membership = view_at(views, number);
+    uint32_t generation = membership->at_home ? 0 : membership->generation;
+    return serial_of(loop_index(views->loop), (struct slab_place){number, generation});
+}
+
+struct shared_key *view_key(const struct membership *membership) {
+    return membership->view->key;
 }
 
 struct shared_key *view_share_key(const struct views *views, const struct group_key *key) {
@@ -95,119 +112,118 @@ static void release_view(struct views *views, struct view *view) {
     free(view);
 }
 
-static void add_hearer(struct membership *membership) {
+static void resize_hearers(struct view *view, uint32_t capacity) {
+    view->hearers = resized(view->hearers, capacity, sizeof(*view->hearers));
+    view->capacity = capacity;
+}
+
+/* By a quarter: what is spare costs each member. */
+static void add_hearer(struct views *views, uint32_t number) {
+    struct membership *membership = view_at(views, number);
     struct view *view = membership->view;
-    if (view->count == view->capacity) {
-        view->capacity = view->capacity == 0 ? 4 : view->capacity * 2;
-        view->hearers = resized(view->hearers, view->capacity, sizeof(*view->hearers));
-    }
-    view->hearers[view->count++] =
-        (struct hearer){membership->member->id, membership->member->session, membership};
+    if (view->count == view->capacity)
+        resize_hearers(view, view->capacity + view->capacity / 4 + 1);
+    view->hearers[view->count++] = (struct hearer){NULL, number, (uint32_t)membership->member->id};
     membership->place = view->count;
 }
 
 /* The last one takes the place. No walk is under way: nothing that a walk calls comes back. */
-static void remove_hearer(struct membership *membership) {
+static void remove_hearer(struct views *views, struct membership *membership) {
     struct view *view = membership->view;
     if (membership->place == 0)
         return;
     struct hearer *hole = &view->hearers[membership->place - 1];
     *hole = view->hearers[--view->count];
-    hole->membership->place = membership->place;
+    view_at(views, hole->membership)->place = membership->place;
     membership->place = 0;
-    if (view->capacity > 16 && view->count < view->capacity / 4) {
-        view->capacity /= 2;
-        view->hearers = resized(view->hearers, view->capacity, sizeof(*view->hearers));
-    }
+    if (view->capacity > 16 && view->count < view->capacity / 2)
+        resize_hearers(view, view->capacity / 4 * 3);
 }
 
 /* --- memberships --- */
 
-static void forget_member(struct membership *membership) {
-    struct membership **link = &membership->member->memberships;
-    while (*link != membership)
-        link = &(*link)->next;
+static void forget_member(struct views *views, uint32_t number) {
+    struct membership *membership = view_at(views, number);
+    uint32_t *link = &membership->member->memberships;
+    while (*link != number)
+        link = &view_at(views, *link)->next;
     *link = membership->next;
     membership->member = NULL;
 }
 
-static void drop(struct views *views, struct membership *membership) {
+static void drop(struct views *views, uint32_t number) {
+    struct membership *membership = view_at(views, number);
     if (--membership->holds > 0)
         return;
     if (membership->member != NULL)
-        forget_member(membership);
+        forget_member(views, number);
     release_view(views, membership->view);
-    free(membership);
+    slab_give(&views->memberships, number);
 }
 
-struct membership *view_join(struct views *views, struct member *member,
-                             const struct group_key *key) {
-    struct membership *membership = calloc(1, sizeof(*membership));
-    if (membership == NULL)
-        abort();
+uint32_t view_join(struct views *views, struct member *member, const struct group_key *key,
+                   bool at_home) {
+    struct slab_place place = slab_take(&views->memberships);
+    struct membership *membership = view_at(views, place.number);
     membership->member = member;
-    membership->next = member->memberships;
-    member->memberships = membership;
-    member->count++;
     membership->view = view_of(views, key);
     membership->view->memberships++;
     membership->holds = 1;
-    membership->serial = ++views->serials << 8 | loop_index(views->loop);
-    table_add(&views->memberships, table_hash(membership->serial), membership);
-    return membership;
+    membership->at_home = at_home;
+    if (!at_home)
+        membership->generation = place.generation;
+    membership->next = member->memberships;
+    member->memberships = place.number;
+    member->count++;
+    return place.number;
 }
 
-void view_joined(struct views *views, uint64_t serial, unsigned flags) {
-    struct membership *membership = find_membership(views, serial);
-    if (membership == NULL)
-        return;
+void view_joined(struct views *views, uint32_t number, unsigned flags) {
+    const struct membership *membership = view_at(views, number);
+    bool by_events = (flags & GROUP_EVENTS) != 0;
     if (membership->place == 0)
-        add_hearer(membership);
+        add_hearer(views, number);
     struct hearer *hearer = &membership->view->hearers[membership->place - 1];
-    hearer->session = (flags & GROUP_EVENTS) != 0 ? NULL : membership->member->session;
+    hearer->session = by_events ? NULL : views->members->session(membership->member);
+    assert(by_events || hearer->session != NULL);
 }
 
-void view_leave(struct membership *membership) {
+void view_leave(struct views *views, uint32_t number) {
+    struct membership *membership = view_at(views, number);
     assert(membership->state == MEMBERSHIP_IN);
     membership->state = MEMBERSHIP_LEAVING;
     membership->member->count--;
 }
 
-/* Letters with its serial mean nothing from here on. */
-static void forget_serial(struct views *views, struct membership *membership) {
-    table_remove(&views->memberships, table_hash(membership->serial), membership);
-    remove_hearer(membership);
+void view_left(struct views *views, uint32_t number) {
+    struct membership *membership = view_at(views, number);
+    remove_hearer(views, membership);
+    membership->generation = 0;
     membership->state = MEMBERSHIP_LEFT;
+    drop(views, number);
 }
 
-void view_left(struct views *views, uint64_t serial) {
-    struct membership *membership = find_membership(views, serial);
-    if (membership == NULL)
-        return;
-    forget_serial(views, membership);
-    drop(views, membership);
-}
-
-void view_end(struct views *views, struct membership *membership) {
+void view_end(struct views *views, uint32_t number) {
+    const struct membership *membership = view_at(views, number);
     if (membership->state == MEMBERSHIP_IN)
-        view_leave(membership);
-    forget_member(membership);
-    if (membership->state == MEMBERSHIP_LEFT)
-        return; /* its last event under way frees it */
-    forget_serial(views, membership);
-    drop(views, membership);
+        view_leave(views, number);
+    forget_member(views, number);
+    if (membership->state != MEMBERSHIP_LEFT) /* else its last event under way frees it */
+        view_left(views, number);
 }
 
 /* --- deliveries --- */
 
-static void add_event(struct views *views, struct membership *membership, struct frame *frame) {
+static void add_event(struct views *views, uint32_t number, struct frame *frame) {
+    struct membership *membership = view_at(views, number);
     if (views->event_count == views->event_capacity) {
         views->event_capacity =
             views->event_capacity == 0 ? EVENTS_KEPT : views->event_capacity * 2;
         views->events = resized(views->events, views->event_capacity, sizeof(*views->events));
     }
+    assert(membership->holds < MEMBERSHIP_HOLDS_MAX);
     membership->holds++;
-    views->events[views->event_count++] = (struct event){membership, frame_ref(frame)};
+    views->events[views->event_count++] = (struct event){frame_ref(frame), number};
     loop_queue(views->loop, LOOP_CALLS, &views->tell);
 }
 
@@ -220,11 +236,11 @@ static void tell_events(struct loop_entry *entry) {
     views->events = NULL;
     views->event_count = views->event_capacity = 0;
     for (size_t at = 0; at < count; at++) {
-        struct membership *membership = events[at].membership;
+        const struct membership *membership = view_at(views, events[at].membership);
         struct member *member = membership->member;
         if (member != NULL)
-            member->events->event(member, view_key(membership)->name, events[at].frame);
-        drop(views, membership);
+            views->members->event(member, view_key(membership)->key.name, events[at].frame);
+        drop(views, events[at].membership);
         frame_unref(events[at].frame);
     }
     if (views->events != NULL || capacity > EVENTS_KEPT) {
@@ -235,14 +251,18 @@ static void tell_events(struct loop_entry *entry) {
     views->event_capacity = capacity;
 }
 
+static bool is_member(const struct views *views, const struct hearer *hearer, uint64_t id) {
+    return hearer->id == (uint32_t)id && view_at(views, hearer->membership)->member->id == id;
+}
+
 void view_deliver(struct views *views, const struct group_key *key, struct frame *frame,
                   uint64_t except, struct group_report *report) {
     const struct view *view = find_view(views, key);
     if (view == NULL)
         return;
-    for (size_t at = 0; at < view->count; at++) {
-        const struct hearer *hearer = &view->hearers[at];
-        if (hearer->id == except)
+    const struct hearer *hearer = view->hearers;
+    for (uint32_t left = view->count; left > 0; left--, hearer++) {
+        if (is_member(views, hearer, except))
             continue;
         report->matched++;
         if (hearer->session == NULL) {
@@ -258,8 +278,11 @@ void view_deliver(struct views *views, const struct group_key *key, struct frame
 
 /* --- its life --- */
 
-void view_init(struct views *views, struct loop *loop) {
-    *views = (struct views){.loop = loop, .tell = {.run = tell_events}};
+void view_init(struct views *views, struct loop *loop, const struct member_events *members) {
+    *views = (struct views){.loop = loop,
+                            .members = members,
+                            .memberships = {.item_size = sizeof(struct membership)},
+                            .tell = {.run = tell_events}};
 }
 
 void view_clear(struct views *views) {
@@ -269,9 +292,11 @@ void view_clear(struct views *views) {
         frame_unref(views->events[at].frame);
     }
     free(views->events);
-    struct membership *membership;
-    while ((membership = table_any(&views->memberships)) != NULL)
-        view_end(views, membership);
-    table_clear(&views->memberships);
+    for (uint32_t number = slab_last(&views->memberships); number > 0; number--) {
+        const struct membership *membership = view_at(views, number);
+        if (membership != NULL && membership->view != NULL)
+            view_end(views, number);
+    }
+    slab_clear(&views->memberships);
     table_clear(&views->by_key);
 }

@@ -8,11 +8,15 @@
 #include "websocket/frame.h"
 
 struct loop *threads[THREADS];
+struct member_events threads_events;
+
+static void on_event(struct member *member, const char *group, struct frame *frame);
 
 void threads_open(void) {
+    threads_events = (struct member_events){.event = on_event};
     for (unsigned at = 0; at < THREADS; at++)
         threads[at] = loop_create(at);
-    groups_create_all(threads, THREADS);
+    groups_create_all(threads, THREADS, &threads_events);
     key_seed(1, 2);
 }
 
@@ -93,10 +97,8 @@ static void on_event(struct member *member, const char *group, struct frame *fra
 }
 
 struct ear ear_make(unsigned thread, const char *group) {
-    static const struct member_events events = {on_event};
     static uint64_t ids;
-    return (struct ear){
-        .member = {.id = ++ids, .events = &events}, .thread = thread, .group = group};
+    return (struct ear){.member = {.id = ++ids}, .thread = thread, .group = group};
 }
 
 void ear_join(struct ear *ear) {

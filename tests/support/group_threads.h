@@ -16,6 +16,9 @@
 
 extern struct loop *threads[THREADS];
 
+/* Of all members. threads_open makes them ears' own: tests with other members put theirs in. */
+extern struct member_events threads_events;
+
 /* Checked fixtures. The same names have the same homes in each run. */
 void threads_open(void);
 void threads_close(void);

@@ -159,6 +159,26 @@ START_TEST(an_excepted_member_does_not_hear) {
 }
 END_TEST
 
+START_TEST(a_member_whose_id_is_nearly_the_excepted_one_hears) {
+    const char *group = threads_name_at((unsigned)_i, 0);
+    struct ear one = ear_make(0, group), two = ear_make(0, group);
+    one.member.id = UINT64_C(7) << 56 | 501;
+    two.member.id = UINT64_C(1) << 32 | 501;
+    ear_join(&one);
+    ear_join(&two);
+    threads_settle();
+    threads_say_with(1, group, "not-one", one.member.id, NULL);
+    threads_say_with(1, group, "not-two", two.member.id, NULL);
+    threads_say_with(1, group, "all", 501, NULL);
+    threads_settle();
+    ck_assert_str_eq(one.heard, "not-two all ");
+    ck_assert_str_eq(two.heard, "not-one all ");
+    ear_end(&one);
+    ear_end(&two);
+    threads_settle();
+}
+END_TEST
+
 START_TEST(a_message_under_way_is_heard_by_who_leaves_but_not_by_who_ends) {
     const char *group = threads_name_at((unsigned)_i, 0);
     struct ear leaves = ear_make(0, group), ends = ear_make(0, group);
@@ -240,6 +260,33 @@ START_TEST(joining_again_before_the_leave_is_answered_makes_a_new_membership) {
     ck_assert_uint_eq(groups_count(threads_be(0)).memberships, 1);
     ck_assert_uint_eq(groups_count(threads_be(1)).members, 1);
     ear_end(&ear);
+    threads_settle();
+    threads_assert_nothing_is_held();
+}
+END_TEST
+
+/* The second one's membership is where the first one's was. */
+START_TEST(an_answer_to_who_has_ended_is_not_for_who_came_after) {
+    const char *group = threads_name_at(1, 0);
+    struct ear ended = ear_make(0, group), next = ear_make(0, group), witness = ear_make(0, group);
+    ear_join(&witness);
+    threads_settle();
+    ear_join(&ended);
+    threads_turn(0);
+    threads_turn(1); /* the answer is under way, and before the next join so is this message */
+    threads_say(2, group, "early");
+    threads_turn(2);
+    threads_turn(1);
+    ear_end(&ended);
+    ear_join(&next);
+    threads_settle();
+    ck_assert_str_eq(witness.heard, "early ");
+    threads_say(2, group, "late");
+    threads_settle();
+    ck_assert_str_eq(next.heard, "late ");
+    ck_assert_str_eq(ended.heard, "");
+    ear_end(&next);
+    ear_end(&witness);
     threads_settle();
     threads_assert_nothing_is_held();
 }
@@ -554,14 +601,14 @@ static void count_event(struct member *member, const char *group, struct frame *
 }
 
 START_TEST(senders_are_told_when_a_thread_is_too_far_behind) {
-    static const struct member_events events = {count_event};
     static const char payload[1 << 20];
     const char *group = threads_name_at(1, 0);
-    struct counter far = {.member = {.id = 1, .events = &events}};
+    struct counter far = {.member = {.id = 1}};
     struct frame *frame = frame_create(OPCODE_BINARY, payload, sizeof(payload));
     struct answer answer = {0};
     const struct group_tally tally = {on_report, &answer};
     unsigned sent = 0;
+    threads_events.event = count_event;
     ck_assert_int_eq(
         group_join(threads_be(2), &far.member, SPACE, group, NULL, GROUP_EVENTS, PLENTY), GROUP_OK);
     threads_settle();
@@ -619,6 +666,7 @@ static void add_hearing(Suite *suite) {
         a_group_of_another_namespace_is_another_group,
         calls_of_one_thread_take_effect_in_their_order,
         an_excepted_member_does_not_hear,
+        a_member_whose_id_is_nearly_the_excepted_one_hears,
         a_message_under_way_is_heard_by_who_leaves_but_not_by_who_ends,
         who_left_and_then_ends_hears_no_more,
         a_member_that_joins_twice_hears_once,
@@ -632,6 +680,7 @@ static void add_hearing(Suite *suite) {
     tcase_add_loop_test(tcase, a_member_may_end_at_any_moment, 0, 40);
     tcase_add_test(tcase, senders_are_told_when_a_thread_is_too_far_behind);
     tcase_add_test(tcase, before_there_are_loops_a_message_is_for_nobody);
+    tcase_add_test(tcase, an_answer_to_who_has_ended_is_not_for_who_came_after);
     tcase_add_test(tcase, joining_again_before_the_leave_is_answered_makes_a_new_membership);
 }
 

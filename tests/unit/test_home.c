@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "group/group.h"
+#include "group/home.h"
+#include "group/serial.h"
 #include "support/group_threads.h"
 #include "websocket/frame.h"
 
@@ -268,8 +270,6 @@ static void on_storm_event(struct member *member, const char *name, struct frame
         act(worker);
 }
 
-static const struct member_events storm_events = {on_storm_event};
-
 /* --- the phases; each ends when what it waits for is there --- */
 
 static void leave_everything(struct worker *worker) {
@@ -352,11 +352,11 @@ static void *run_pool_sender(void *arg) {
 
 static void prepare_actor(struct actor *actor, struct worker *worker) {
     actor->worker = worker;
-    actor->member =
-        (struct member){.id = atomic_fetch_add(&storm.ids, 1) + 1, .events = &storm_events};
+    actor->member = (struct member){.id = atomic_fetch_add(&storm.ids, 1) + 1};
 }
 
 static void prepare_storm(uint64_t seed, uint32_t sends, uint32_t pool_sends) {
+    threads_events.event = on_storm_event;
     memset(&storm, 0, sizeof(storm));
     storm.total = THREADS * sends + pool_sends;
     for (unsigned group = 0; group < GROUPS; group++)
@@ -509,6 +509,37 @@ START_TEST(one_order_on_three_threads) {
 }
 END_TEST
 
+/* --- a home by itself --- */
+
+/* The roll's memory is for members of other threads alone. */
+START_TEST(who_is_at_home_is_known_by_its_record_and_others_by_their_serial) {
+    struct homes homes;
+    struct group_key key = key_of(SPACE, "a");
+    struct home_member here = {serial_of(1, (struct slab_place){7, 0}), 501, "Ada"};
+    struct home_member away = {serial_of(2, (struct slab_place){7, 3}), 502, "Grace"};
+    home_init(&homes, 1, THREADS);
+    uint32_t one = home_join(&homes, &key, &here), two = home_join(&homes, &key, &away);
+    ck_assert_uint_eq(home_record(&homes, here.serial), 0);
+    ck_assert_uint_eq(home_record(&homes, away.serial), two);
+    ck_assert_uint_eq(homes.away.count, 1);
+    const struct home *home = home_find(&homes, &key);
+    ck_assert_uint_eq(home->on_thread[0], 0);
+    ck_assert_uint_eq(home->on_thread[1], 1);
+    ck_assert_uint_eq(home->on_thread[2], 1);
+    home_leave(&homes, &key, one);
+    home_set_info(&homes, two, "Grace H.");
+    struct listing *listing = home_list(&homes, &key, 2);
+    ck_assert_uint_eq(listing->total, 1);
+    ck_assert_uint_eq(listing->members[0].id, 502);
+    ck_assert_str_eq(listing->members[0].info, "Grace H.");
+    free(listing);
+    home_join(&homes, &key, &here);
+    home_clear(&homes); /* with all that is in it */
+    ck_assert_uint_eq(homes.records.count, 0);
+    ck_assert_uint_eq(homes.away.count, 0);
+}
+END_TEST
+
 /* --- the suite --- */
 
 static TCase *add_case(Suite *suite, const char *name) {
@@ -524,6 +555,8 @@ int main(void) {
     TCase *tcase = add_case(suite, "order");
     tcase_add_loop_test(tcase, one_order_whatever_the_interleaving, 0, 20);
     tcase_add_loop_test(tcase, one_order_on_three_threads, 0, 3);
+    tcase_add_test(add_case(suite, "by itself"),
+                   who_is_at_home_is_known_by_its_record_and_others_by_their_serial);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -2,6 +2,8 @@
 #include <string.h>
 
 #include "group/group.h"
+#include "group/serial.h"
+#include "group/view.h"
 #include "loop/h2o.h"
 #include "support/fake_transport.h"
 #include "support/group_threads.h"
@@ -121,7 +123,6 @@ static void on_released(struct session *session) { (void)session; }
 
 static const struct session_events session_events = {
     .message = on_message, .closed = on_closed, .released = on_released};
-static const struct member_events client_events = {on_client_event};
 static const struct session_terms roomy = {
     .events = &session_events, .message_bytes_max = 1000, .queue_bytes_max = 1000};
 static const struct session_terms tight_close = {.events = &session_events,
@@ -134,14 +135,17 @@ static const struct session_terms tight_drop = {.events = &session_events,
                                                 .queue_bytes_max = 10,
                                                 .on_full = ON_FULL_DROP_NEWEST};
 
+static struct session *session_of(struct member *member) {
+    return &((struct client *)member)->session;
+}
+
+
 static void open_client(struct client *client, unsigned thread, const char *group,
                         const struct session_terms *terms) {
     static uint64_t ids = 10000;
     loop_enter(threads[thread]);
-    *client = (struct client){.thread = thread, .group = group};
+    *client = (struct client){.member = {.id = ++ids}, .thread = thread, .group = group};
     session_begin(&client->session, terms);
-    client->member =
-        (struct member){.id = ++ids, .session = &client->session, .events = &client_events};
 }
 
 static void join_client(struct client *client, unsigned flags) {
@@ -247,11 +251,61 @@ START_TEST(what_a_queue_drops_and_who_is_closing_is_counted_as_dropped) {
 }
 END_TEST
 
+/* --- a view by itself --- */
+
+START_TEST(a_serial_means_nothing_once_the_member_has_ended) {
+    struct views views;
+    struct ear ear = ear_make(2, "a");
+    struct frame *frame = frame_create(OPCODE_TEXT, "x", 1);
+    struct group_key key = key_of(SPACE, "a");
+    struct group_report report = {0};
+    loop_enter(threads[2]);
+    view_init(&views, threads[2], &threads_events);
+    uint32_t number = view_join(&views, &ear.member, &key, false);
+    uint64_t serial = view_serial(&views, number);
+    ck_assert_uint_eq(serial_thread(serial), 2);
+    ck_assert_uint_eq(view_find(&views, serial), number);
+    view_joined(&views, number, GROUP_EVENTS);
+    view_deliver(&views, &key, frame, 0, &report);
+    view_end(&views, number);
+    ck_assert_uint_eq(ear.member.memberships, 0);
+    ck_assert_uint_eq(view_find(&views, serial), 0);
+    ck_assert_uint_eq(views.memberships.count, 1); /* for its event, which goes with the turn */
+    threads_turn(2);
+    ck_assert_uint_eq(views.memberships.count, 0);
+    ck_assert_uint_eq(view_find(&views, serial), 0);
+    ck_assert_str_eq(ear.heard, "");
+    frame_unref(frame);
+    view_clear(&views);
+}
+END_TEST
+
+START_TEST(no_letter_speaks_of_who_is_at_home) {
+    struct views views;
+    struct ear ear = ear_make(2, "a");
+    struct group_key key = key_of(SPACE, "a");
+    loop_enter(threads[2]);
+    view_init(&views, threads[2], &threads_events);
+    uint32_t number = view_join(&views, &ear.member, &key, true);
+    view_at(&views, number)->record = 1;
+    ck_assert_uint_eq(serial_thread(view_serial(&views, number)), 2);
+    ck_assert_uint_eq(view_find(&views, serial_of(2, (struct slab_place){number, 1})), 0);
+    view_clear(&views); /* ends it */
+    ck_assert_uint_eq(ear.member.memberships, 0);
+    ck_assert_uint_eq(ear.member.count, 0);
+}
+END_TEST
+
 /* --- the suite --- */
 
-static TCase *add_case(Suite *suite, const char *name) {
+static void open_for_clients(void) {
+    threads_open();
+    threads_events = (struct member_events){on_client_event, session_of};
+}
+
+static TCase *add_case(Suite *suite, const char *name, SFun open) {
     TCase *tcase = tcase_create(name);
-    tcase_add_checked_fixture(tcase, threads_open, threads_close);
+    tcase_add_checked_fixture(tcase, open, threads_close);
     tcase_set_timeout(tcase, 60);
     suite_add_tcase(suite, tcase);
     return tcase;
@@ -263,7 +317,7 @@ static void add_events(Suite *suite) {
         a_member_may_end_itself_or_another_inside_an_event,
         a_member_may_leave_and_join_inside_an_event,
     };
-    TCase *tcase = add_case(suite, "events");
+    TCase *tcase = add_case(suite, "events", threads_open);
     for (size_t at = 0; at < sizeof(tests) / sizeof(tests[0]); at++)
         tcase_add_loop_test(tcase, tests[at], 0, THREADS);
 }
@@ -274,7 +328,7 @@ static void add_sessions(Suite *suite) {
         joining_again_with_other_flags_takes_effect_in_order,
         what_a_queue_drops_and_who_is_closing_is_counted_as_dropped,
     };
-    TCase *tcase = add_case(suite, "sessions");
+    TCase *tcase = add_case(suite, "sessions", open_for_clients);
     for (size_t at = 0; at < sizeof(tests) / sizeof(tests[0]); at++)
         tcase_add_loop_test(tcase, tests[at], 0, THREADS);
     tcase_add_test(tcase, at_home_a_reply_does_not_overtake_a_group_message);
@@ -284,6 +338,9 @@ int main(void) {
     Suite *suite = suite_create("view");
     add_events(suite);
     add_sessions(suite);
+    TCase *tcase = add_case(suite, "by itself", threads_open);
+    tcase_add_test(tcase, a_serial_means_nothing_once_the_member_has_ended);
+    tcase_add_test(tcase, no_letter_speaks_of_who_is_at_home);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
