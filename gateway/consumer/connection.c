@@ -335,7 +335,14 @@ static void on_event(struct member *member, const char *group, struct frame *fra
         RUN_HOOK(conn, event, conn, group, message);
 }
 
-static const struct member_events member_events = {on_event};
+static struct session *session_of(struct member *member) {
+    return &H2O_STRUCT_FROM_MEMBER(sluice_conn, member, member)->session;
+}
+
+const struct member_events *connection_member_events(void) {
+    static const struct member_events events = {on_event, session_of};
+    return &events;
+}
 
 /* --- the answer --- */
 
@@ -396,7 +403,6 @@ int connection_accept(sluice_conn *conn, const char *subprotocol) {
     loop_timer_clear(loop_current(), &work->deadline);
     session_begin(&conn->session, &instance_conf(conn->route)->terms);
     session_agree(&conn->session, &work->agreement);
-    conn->member.session = &conn->session;
     loop_queue(loop_current(), LOOP_ANSWERS, &work->answering);
     return SLUICE_OK;
 }
@@ -521,7 +527,6 @@ sluice_conn *connection_open(struct loop *loop, sluice_route *route,
         dispose(conn);
         return NULL;
     }
-    conn->member.events = &member_events;
     instance_count(route, 1);
     loop_timer_set(loop, &conn->work->deadline, instance_conf(route)->connect_ms);
     run_first_hook(conn);

@@ -89,8 +89,9 @@ sluice_route *connection_route(const sluice_conn *conn);
 int connection_state(const sluice_conn *conn);
 /* The member that groups know; joins only while the state is SLUICE_OK. */
 struct member *connection_member(sluice_conn *conn);
-/* What its instance's sessions tell. [any] */
+/* What their sessions tell, and groups their members. [any] */
 const struct session_events *connection_events(void);
+const struct member_events *connection_member_events(void);
 sluice_id connection_id(const sluice_conn *conn);
 void *connection_data(sluice_conn *conn);
 

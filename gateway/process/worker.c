@@ -154,7 +154,7 @@ static void make_loops(struct worker *self) {
         connections_create(self->loops[i], CONNECTIONS_A_LOOP);
         host_set_loop(self->loops[i]);
     }
-    groups_create_all(self->loops, count);
+    groups_create_all(self->loops, count, connection_member_events());
     self->pool = offload_create(self->config->offload_threads, self->config->offload_queue);
     instances_set_offload(self->pool);
 }

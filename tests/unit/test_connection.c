@@ -149,7 +149,7 @@ static void setup(void) {
     loop = loop_create(0);
     loop_enter(loop);
     connections_create(loop, 4);
-    groups_create_all(&loop, 1);
+    groups_create_all(&loop, 1, connection_member_events());
     host_set_loop(loop);
     pool = offload_create(1, 1);
     instances_set_offload(pool);

@@ -139,7 +139,6 @@ static struct session *session_of(struct member *member) {
     return &((struct client *)member)->session;
 }
 
-
 static void open_client(struct client *client, unsigned thread, const char *group,
                         const struct session_terms *terms) {
     static uint64_t ids = 10000;
