@@ -11,9 +11,9 @@
 #include "websocket/session.h"
 #include "websocket/utf8.h"
 
-#define SLOT_BITS 24
-#define SLOTS_MAX ((1u << SLOT_BITS) - 1)
-#define GENERATION_SHIFT SLOT_BITS
+#define PLACE_BITS 24
+#define PLACES_MAX ((1u << PLACE_BITS) - 1)
+#define GENERATION_SHIFT PLACE_BITS
 #define THREAD_SHIFT 56
 #define REASON_MAX 123
 #define HEADERS_MAX 32
@@ -60,13 +60,12 @@ struct conn_work {
 };
 
 struct sluice_conn {
-    struct session session; /* begun when the handshake is accepted */
-    sluice_route *route;
+    struct session session; /* its terms are the route's; it begins when a handshake is accepted */
     struct member member;   /* its id is the connection's */
     struct conn_work *work; /* NULL at rest */
     char *subprotocol;      /* NULL: none */
-    uint8_t state;
-    bool is_handshake, stopped;
+    uint8_t state : 4;
+    uint8_t is_handshake : 1, has_begun : 1, stopped : 1;
     char tail[]; /* the consumer's data from DATA_AT on, if any; then the packed scope */
 };
 
@@ -76,34 +75,36 @@ struct sluice_conn {
 
 static_assert(_Alignof(max_align_t) >= DATA_ALIGNMENT, "malloc aligns a connection's data");
 
-struct slot {
-    sluice_conn *conn;
-    uint32_t generation;
-    uint32_t next_free; /* slot number + 1; 0: none */
-};
+/* One of a loop's places for connections: the pointer of the one that is there; else, marked by the
+   lowest bit, the generation of the last and the next free place. */
+typedef uint64_t place;
+#define PLACE_FREE 1u
 
 /* The connections of one loop. */
 struct connections {
     struct loop *loop;
-    struct slot *slots;
-    uint32_t count, capacity, most, first_free, used;
-    sluice_id timers; /* given out so far */
+    place *places;
+    uint32_t count, capacity, most, used;
+    uint32_t first_free; /* number + 1; 0: none */
+    sluice_id timers;    /* given out so far */
     struct timer drained;
     const char *drain_reason; /* NULL until a stop has begun */
     int drain_code;
 };
 
+static sluice_route *route_of(const sluice_conn *conn) { return instance_of(conn->session.terms); }
+
 #define RUN_HOOK(conn, name, ...)                                                                  \
     do {                                                                                           \
-        const sluice_consumer *consumer_ = instance_consumer((conn)->route);                       \
+        const sluice_consumer *consumer_ = instance_consumer(route_of(conn));                      \
         if (consumer_->name != NULL) {                                                             \
-            struct hook hook_ = hook_enter(instance_name((conn)->route), #name);                   \
+            struct hook hook_ = hook_enter(instance_name(route_of(conn)), #name);                  \
             consumer_->name(__VA_ARGS__);                                                          \
             hook_leave(&hook_);                                                                    \
         }                                                                                          \
     } while (0)
 
-/* --- slots and ids --- */
+/* --- places and ids --- */
 
 static struct connections *connections_of(const struct loop *loop) {
     return loop_local(loop, LOOP_CONNECTIONS);
@@ -116,7 +117,7 @@ void connections_create(struct loop *loop, size_t most) {
     if (all == NULL)
         abort();
     all->loop = loop;
-    all->most = most > SLOTS_MAX ? SLOTS_MAX : (uint32_t)most;
+    all->most = most > PLACES_MAX ? PLACES_MAX : (uint32_t)most;
     all->drained.run = abort_all;
     loop_set_local(loop, LOOP_CONNECTIONS, all);
 }
@@ -127,61 +128,72 @@ void connections_free(struct loop *loop) {
         return;
     assert(all->count == 0);
     loop_timer_clear(loop, &all->drained);
-    free(all->slots);
+    free(all->places);
     free(all);
     loop_set_local(loop, LOOP_CONNECTIONS, NULL);
 }
 
 size_t connections_count(const struct loop *loop) { return connections_of(loop)->count; }
 
-static void grow_slots(struct connections *all) {
+static void grow_places(struct connections *all) {
     all->capacity = all->capacity == 0 ? 64 : all->capacity * 2;
-    all->slots = realloc(all->slots, all->capacity * sizeof(*all->slots));
-    if (all->slots == NULL)
+    all->places = realloc(all->places, all->capacity * sizeof(*all->places));
+    if (all->places == NULL)
         abort();
 }
 
-static bool take_slot(struct connections *all, sluice_conn *conn) {
-    uint32_t at;
+static place free_place(uint32_t generation, uint32_t next) {
+    return (place)generation << 32 | (place)next << 1 | PLACE_FREE;
+}
+
+static uint32_t generation_of(place free) { return (uint32_t)(free >> 32); }
+
+static uint32_t next_of(place free) { return (uint32_t)free >> 1; }
+
+/* NULL when nobody is there. */
+static sluice_conn *conn_at(const struct connections *all, uint32_t at) {
+    place there = all->places[at];
+    return (there & PLACE_FREE) != 0 ? NULL : (sluice_conn *)(uintptr_t)there;
+}
+
+static bool take_place(struct connections *all, sluice_conn *conn) {
+    uint32_t at, generation = 0;
     if (all->count >= all->most)
         return false;
     if (all->first_free != 0) {
         at = all->first_free - 1;
-        all->first_free = all->slots[at].next_free;
+        generation = generation_of(all->places[at]);
+        all->first_free = next_of(all->places[at]);
     } else {
         if (all->used == all->capacity)
-            grow_slots(all);
+            grow_places(all);
         at = all->used++;
-        all->slots[at].generation = 0;
     }
-    struct slot *slot = &all->slots[at];
-    slot->conn = conn;
-    slot->generation++;
+    all->places[at] = (uintptr_t)conn;
     all->count++;
     conn->member.id = (uint64_t)loop_index(all->loop) << THREAD_SHIFT |
-                      (uint64_t)slot->generation << GENERATION_SHIFT | at;
+                      (uint64_t)(generation + 1) << GENERATION_SHIFT | at;
     return true;
 }
 
-/* A slot whose generations are used up is never given out again, so that no id comes twice. */
-static void leave_slot(struct connections *all, sluice_conn *conn) {
-    uint32_t at = (uint32_t)(conn->member.id & SLOTS_MAX);
-    all->slots[at].conn = NULL;
+/* A place whose generations are used up is never given out again, so that no id comes twice. */
+static void leave_place(struct connections *all, const sluice_conn *conn) {
+    uint32_t at = (uint32_t)(conn->member.id & PLACES_MAX);
+    uint32_t generation = (uint32_t)(conn->member.id >> GENERATION_SHIFT);
+    all->places[at] = free_place(generation, all->first_free);
     all->count--;
-    if (all->slots[at].generation == UINT32_MAX)
-        return;
-    all->slots[at].next_free = all->first_free;
-    all->first_free = at + 1;
+    if (generation != UINT32_MAX)
+        all->first_free = at + 1;
 }
 
 unsigned connection_id_thread(sluice_id id) { return (unsigned)(id >> THREAD_SHIFT); }
 
 sluice_conn *connection_find(const struct loop *loop, sluice_id id) {
     const struct connections *all = connections_of(loop);
-    uint32_t at = (uint32_t)(id & SLOTS_MAX);
+    uint32_t at = (uint32_t)(id & PLACES_MAX);
     if (connection_id_thread(id) != loop_index(loop) || at >= all->used)
         return NULL;
-    sluice_conn *conn = all->slots[at].conn;
+    sluice_conn *conn = conn_at(all, at);
     return conn != NULL && conn->member.id == id ? conn : NULL;
 }
 
@@ -238,7 +250,7 @@ static void drop_timers(sluice_conn *conn) {
     while ((timer = conn->work->timers) != NULL) {
         conn->work->timers = timer->next;
         loop_timer_clear(loop_current(), &timer->timer);
-        struct hook hook = hook_enter(instance_name(conn->route), "timer");
+        struct hook hook = hook_enter(instance_name(route_of(conn)), "timer");
         timer->fn(NULL, timer->arg);
         hook_leave(&hook);
         free(timer);
@@ -266,9 +278,9 @@ static void finish(sluice_conn *conn) {
     drop_timers(conn);
     RUN_HOOK(conn, release, conn);
     work->req = NULL;
-    leave_slot(connections_of(loop), conn);
-    instance_count(conn->route, -1);
-    if (conn->session.terms == NULL)
+    leave_place(connections_of(loop), conn);
+    instance_count(route_of(conn), -1);
+    if (!conn->has_begun)
         loop_queue(loop, LOOP_ENDS, &work->ending);
 }
 
@@ -401,7 +413,8 @@ int connection_accept(sluice_conn *conn, const char *subprotocol) {
         conn->subprotocol = copy_of(subprotocol);
     conn->state = ACCEPTED;
     loop_timer_clear(loop_current(), &work->deadline);
-    session_begin(&conn->session, &instance_conf(conn->route)->terms);
+    conn->has_begun = true;
+    session_begin(&conn->session, conn->session.terms);
     session_agree(&conn->session, &work->agreement);
     loop_queue(loop_current(), LOOP_ANSWERS, &work->answering);
     return SLUICE_OK;
@@ -465,7 +478,7 @@ int connection_add_header(sluice_conn *conn, const char *name, const char *value
     h2o_req_t *req = work->req;
     size_t name_size = strlen(name), value_size = strlen(value);
     size_t total = work->header_bytes + name_size + value_size;
-    if (work->header_count == HEADERS_MAX || total > instance_conf(conn->route)->headers_max)
+    if (work->header_count == HEADERS_MAX || total > instance_conf(route_of(conn))->headers_max)
         return SLUICE_FULL;
     work->header_count++;
     work->header_bytes = (uint32_t)total;
@@ -486,7 +499,7 @@ static size_t packed_at(const sluice_route *route) {
 }
 
 static const char *packed_of(const sluice_conn *conn) {
-    return (const char *)conn + packed_at(conn->route);
+    return (const char *)conn + packed_at(route_of(conn));
 }
 
 static sluice_conn *make_conn(sluice_route *route, const struct connection_request *request) {
@@ -497,7 +510,7 @@ static sluice_conn *make_conn(sluice_route *route, const struct connection_reque
     if (conn == NULL)
         abort();
     memcpy((char *)conn + packed_at(route), packed, packed_size);
-    conn->route = route;
+    conn->session.terms = &instance_conf(route)->terms;
     conn->is_handshake = request->is_handshake;
     struct conn_work *work = work_of(conn);
     work->req = request->req;
@@ -510,7 +523,7 @@ static sluice_conn *make_conn(sluice_route *route, const struct connection_reque
 static void run_first_hook(sluice_conn *conn) {
     if (!conn->is_handshake)
         RUN_HOOK(conn, http, conn);
-    else if (instance_consumer(conn->route)->connect == NULL)
+    else if (instance_consumer(route_of(conn))->connect == NULL)
         connection_accept(conn, NULL);
     else
         RUN_HOOK(conn, connect, conn);
@@ -523,7 +536,7 @@ sluice_conn *connection_open(struct loop *loop, sluice_route *route,
     if (all->drain_reason != NULL && request->is_handshake)
         return NULL;
     sluice_conn *conn = make_conn(route, request);
-    if (!take_slot(all, conn)) {
+    if (!take_place(all, conn)) {
         dispose(conn);
         return NULL;
     }
@@ -627,7 +640,7 @@ static void on_timer(struct timer *timer) {
     struct conn_timer *fired = (struct conn_timer *)timer;
     sluice_conn *conn = fired->conn;
     unlink_timer(fired);
-    struct hook hook = hook_enter(instance_name(conn->route), "timer");
+    struct hook hook = hook_enter(instance_name(route_of(conn)), "timer");
     fired->fn(conn, fired->arg);
     hook_leave(&hook);
     free(fired);
@@ -641,7 +654,7 @@ int connection_timer(sluice_conn *conn, uint64_t ms, sluice_done_fn fn, void *ar
     if (conn->state == ENDED)
         return SLUICE_GONE;
     struct conn_work *work = work_of(conn);
-    if (work->timer_count >= instance_conf(conn->route)->timers_max || !loop_has_timers(loop)) {
+    if (work->timer_count >= instance_conf(route_of(conn))->timers_max || !loop_has_timers(loop)) {
         rest(conn);
         return SLUICE_FULL;
     }
@@ -693,8 +706,8 @@ static void cut(sluice_conn *conn) {
 static void abort_all(struct timer *timer) {
     struct connections *all = H2O_STRUCT_FROM_MEMBER(struct connections, drained, timer);
     for (uint32_t i = 0; i < all->used; i++)
-        if (all->slots[i].conn != NULL)
-            cut(all->slots[i].conn);
+        if (conn_at(all, i) != NULL)
+            cut(conn_at(all, i));
 }
 
 /* Few connections are closed at once; many over half of the time, so that not all of them come back
@@ -709,8 +722,8 @@ void connections_drain(struct loop *loop, uint32_t ms, int code, const char *rea
     all->drain_reason = reason;
     uint32_t count = all->count;
     for (uint32_t i = 0; i < all->used; i++)
-        if (all->slots[i].conn != NULL)
-            drain_one(all->slots[i].conn, ms, 1 + number++ * window / (count + 1), is_first);
+        if (conn_at(all, i) != NULL)
+            drain_one(conn_at(all, i), ms, 1 + number++ * window / (count + 1), is_first);
     loop_timer_set(loop, &all->drained, ms);
 }
 
@@ -720,7 +733,7 @@ const char *connection_scope(sluice_conn *conn, int what, const char *name) {
     const struct conn_work *work = conn->work;
     switch (what) {
     case SLUICE_PEER:
-        return scope_peer(packed_of(conn), instance_captures(conn->route));
+        return scope_peer(packed_of(conn), instance_captures(route_of(conn)));
     case SLUICE_SUBPROTOCOL:
         return conn->subprotocol;
     case SLUICE_REASON:
@@ -737,14 +750,14 @@ const void *connection_body(sluice_conn *conn, size_t *size) {
 }
 
 const char *connection_param(const sluice_conn *conn, const char *name) {
-    return scope_param(packed_of(conn), instance_captures(conn->route), name);
+    return scope_param(packed_of(conn), instance_captures(route_of(conn)), name);
 }
 
 size_t connection_queued(const sluice_conn *conn) {
     return has_session(conn) ? session_queued(&conn->session) : 0;
 }
 
-sluice_route *connection_route(const sluice_conn *conn) { return conn->route; }
+sluice_route *connection_route(const sluice_conn *conn) { return route_of(conn); }
 
 struct member *connection_member(sluice_conn *conn) {
     return &conn->member;

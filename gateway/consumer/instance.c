@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,6 +174,10 @@ void instance_set_captures(sluice_route *route, const struct capture_names *capt
 }
 
 const struct capture_names *instance_captures(const sluice_route *route) { return route->captures; }
+
+sluice_route *instance_of(const struct session_terms *terms) {
+    return (sluice_route *)((uintptr_t)terms - offsetof(struct sluice_route, conf.terms));
+}
 
 const struct instance_conf *instance_conf(const sluice_route *route) { return &route->conf; }
 

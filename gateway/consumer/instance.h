@@ -65,6 +65,9 @@ void instance_stop(sluice_route *route, struct loop *loop);
 void instances_set_offload(struct offload *pool);
 struct offload *instances_offload(void);
 
+/* Whose terms these are. [any] */
+sluice_route *instance_of(const struct session_terms *terms);
+
 /* Read by connections and the host's functions. [any] */
 const struct instance_conf *instance_conf(const sluice_route *route);
 const sluice_consumer *instance_consumer(const sluice_route *route);

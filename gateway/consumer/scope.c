@@ -36,13 +36,14 @@ static void write_peer(h2o_req_t *req, char *text, size_t room) {
         snprintf(text, room, "%s:%d", host, port);
 }
 
-/* Before each capture. */
-#define ABSENT '\1'
-#define PRESENT '\2'
+/* Stands for a capture that took no part: no text of a path, which is UTF-8 or refused. */
+#define ABSENT "\xff"
 
-/* A NUL in the path ends the text there, as it would for whoever reads it. */
-static size_t text_size(h2o_iovec_t value) {
-    return value.base == NULL ? 0 : strnlen(value.base, value.len);
+/* What is kept of a capture; a NUL in the path ends the text there, as for whoever reads it. */
+static h2o_iovec_t kept_of(h2o_iovec_t value) {
+    if (value.base == NULL)
+        return h2o_iovec_init(ABSENT, strlen(ABSENT));
+    return h2o_iovec_init(value.base, strnlen(value.base, value.len));
 }
 
 const char *scope_pack(h2o_req_t *req, const struct capture_names *names, const h2o_iovec_t *values,
@@ -51,20 +52,19 @@ const char *scope_pack(h2o_req_t *req, const struct capture_names *names, const 
     write_peer(req, peer, sizeof(peer));
     *size = strlen(peer) + 1;
     for (size_t i = 0; i < names->count; i++)
-        *size += 1 + text_size(values[i]) + 1;
+        *size += kept_of(values[i]).len + 1;
     char *packed = h2o_mem_alloc_pool(&req->pool, *size), *at = packed;
     for (size_t i = 0; i < names->count; i++) {
-        *at++ = values[i].base == NULL ? ABSENT : PRESENT;
-        if (text_size(values[i]) > 0)
-            memcpy(at, values[i].base, text_size(values[i]));
-        at += text_size(values[i]);
+        h2o_iovec_t kept = kept_of(values[i]);
+        memcpy(at, kept.base, kept.len);
+        at += kept.len;
         *at++ = '\0';
     }
     memcpy(at, peer, strlen(peer) + 1);
     return packed;
 }
 
-/* The text at this place, its mark first. */
+/* The text at this place. */
 static const char *place_of(const char *packed, size_t number) {
     while (number-- > 0)
         packed += strlen(packed) + 1;
@@ -77,7 +77,7 @@ const char *scope_peer(const char *packed, const struct capture_names *names) {
 
 static const char *capture(const char *packed, size_t number) {
     const char *place = place_of(packed, number);
-    return *place == PRESENT ? place + 1 : NULL;
+    return strcmp(place, ABSENT) == 0 ? NULL : place;
 }
 
 const char *scope_param(const char *packed, const struct capture_names *names, const char *name) {

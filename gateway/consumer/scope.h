@@ -17,7 +17,7 @@ struct capture_names {
     size_t count;
 };
 
-/* What lives on is one piece of text: each capture behind a mark, then the peer. */
+/* What lives on is one piece of text: the captures, then the peer. */
 
 /* The peer's address is shown in at most this many bytes, NUL included. */
 #define SCOPE_PEER_MAX (NI_MAXHOST + 16)
