@@ -222,6 +222,22 @@ static void check_handshake(struct text head) {
 
 /* --- the scope --- */
 
+static void end_scope(void) {
+    if (has_scope)
+        scope_dispose(&scope);
+    has_scope = false;
+}
+
+static void begin_scope(const struct connection_request *request) {
+    end_scope();
+    scope_init(&scope, request->req, &request->captures);
+    has_scope = true;
+}
+
+static const char *param(const char *name) { return scope_param(&scope, name); }
+
+static bool may_choose(const char *name) { return scope_choose_subprotocol(&scope, name); }
+
 static const char *get(int what, const char *name) {
     const char *text = scope_get(&scope, what, name);
     assert(text == NULL || is_utf8(text));
@@ -234,9 +250,9 @@ static void check_each(void) {
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
             (void)get(what, names[i]);
     assert(get(SLUICE_SUBPROTOCOL, NULL) == NULL && get(SLUICE_PEER, NULL) != NULL);
-    const char *path = get(SLUICE_PATH, NULL), *whole = scope_param(&scope, "0");
+    const char *path = get(SLUICE_PATH, NULL), *whole = param("0");
     assert(path == NULL || (*path == '/' && strcmp(path, whole) == 0));
-    assert(scope_param(&scope, "1") == NULL && scope_param(&scope, "whole") == whole);
+    assert(param("1") == NULL && param("whole") == whole);
 }
 
 /* Each field's value stands in what is told of its name. */
@@ -275,7 +291,7 @@ static void check_cookies(struct text fields) {
 static void choose(struct text fields, const char *name) {
     struct text wanted = {name, strlen(name)};
     bool offered = wanted.size > 0 && lists(fields, "sec-websocket-protocol", wanted, true);
-    assert(scope_choose_subprotocol(&scope, name) == offered);
+    assert(may_choose(name) == offered);
     if (!offered)
         return;
     strcpy(chosen, name);
@@ -321,11 +337,8 @@ sluice_conn *connection_open(struct loop *on, sluice_route *route,
         check_handshake(head);
     else
         assert(consumer.http != NULL);
-    if (has_scope)
-        scope_dispose(&scope);
-    has_scope = true;
     chosen[0] = '\0';
-    scope_init(&scope, req, &request->captures);
+    begin_scope(request);
     first_line(&head);
     check_each();
     check_fields(head);
@@ -355,7 +368,7 @@ static void decide(int client) {
         return;
     door = NULL;
     scope_forget_request(&scope);
-    assert(get(SLUICE_PATH, NULL) == NULL && !scope_choose_subprotocol(&scope, "a"));
+    assert(get(SLUICE_PATH, NULL) == NULL && !may_choose("a"));
     if (decision == GONE)
         shutdown(client, SHUT_RDWR);
     if (decision == LEAVE) {
@@ -460,8 +473,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         loop_turn(loop, 0);
     assert(door == NULL);
     check_answer(answer, got);
-    if (has_scope)
-        scope_dispose(&scope);
-    has_scope = false;
+    end_scope();
     return 0;
 }
