@@ -7,7 +7,9 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { connect } from './support/client.mjs';
 import { handshake, Raw } from './support/raw.mjs';
-import { launch, run, slowness, start, temporaryFolder, testPlugins, writeConfiguration } from './support/server.mjs';
+import {
+  launch, run, slowness, start, temporaryFolder, testPlugins, wayOf, withRing, writeConfiguration,
+} from './support/server.mjs';
 
 const configuration = `
 listen: {host: 127.0.0.1, port: 0}
@@ -28,7 +30,7 @@ hosts:
 async function startAsking(drain, wait) {
   const text = configuration.replace('1s', drain).replace('num-threads: 2', 'num-threads: 1')
     .replace('consumer: echo', `consumer: ${path.join(testPlugins, 'async_auth.so')}`);
-  const server = await launch(writeConfiguration(text)).ready();
+  const server = await launch(writeConfiguration(withRing(text))).ready();
   const client = new Raw(server.port);
   await once(client.socket, 'connect');
   client.write(handshake(`/echo/?token=letmein&wait=${wait}`));
@@ -124,6 +126,55 @@ describe('the end', () => {
     assert.equal(await client.next(), 'still here');
     await client.close();
     await server.stop();
+  });
+});
+
+/** What the log says of how WebSockets are read and written, and whether the program, which has
+ * served one, has a ring. */
+async function wayOfServing(server) {
+  const client = await connect(server.wsUrl('/echo/'));
+  const folder = `/proc/${server.pid}/fd`;
+  const rings = fs.readdirSync(folder).filter((fd) => {
+    try {
+      return fs.readlinkSync(path.join(folder, fd)) === 'anon_inode:[io_uring]';
+    } catch {
+      return false; // closed meanwhile
+    }
+  });
+  await client.close();
+  return { way: server.log.match(/info: (WebSockets: .*)/)[1], rings: rings.length };
+}
+
+describe('io_uring', () => {
+  test('is not there with OFF', async () => {
+    const server = await start(`${configuration}io-uring: OFF\n`);
+    assert.deepEqual(await wayOfServing(server), { way: 'WebSockets: a system call each', rings: 0 });
+  });
+
+  test('is there with ON, or nothing starts; and with AUTO where the kernel allows it', async () => {
+    const on = launch(writeConfiguration(`${configuration}io-uring: ON\n`));
+    const allowed = await Promise.race([on.ready().then(() => true, () => false), on.ended(60).then(() => false)]);
+    if (!allowed) {
+      assert.equal(await on.ended(), 78);
+      assert.match(on.log, /this machine refuses it/);
+    }
+    for (const server of [...allowed ? [on] : [], await start(`${configuration}io-uring: AUTO\n`)]) {
+      const { way, rings } = await wayOfServing(server);
+      assert.equal(rings > 0, allowed);
+      assert.match(way, allowed ? /^WebSockets: io_uring$/ : /^WebSockets: a system call each, since /);
+      await server.stop();
+    }
+  });
+
+  test('a configuration without the word has that of this run of the tests', async (t) => {
+    const word = process.env.SLUICE_IO_URING ?? 'AUTO';
+    assert.equal(withRing('io-uring: ON\n', 'OFF'), 'io-uring: ON\n');
+    assert.equal(withRing('# io-uring: ON', 'OFF'), '# io-uring: ON\nio-uring: OFF\n');
+    const server = await start(configuration);
+    const { way, rings } = await wayOfServing(server);
+    assert.match(server.log, wayOf(`io-uring: ${word}\n`));
+    assert.equal(rings > 0, way === 'WebSockets: io_uring');
+    t.diagnostic(`by ${word}, ${way}`);
   });
 });
 

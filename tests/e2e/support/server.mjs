@@ -19,6 +19,10 @@ export const logs = process.env.SLUICE_TEST_LOGS ?? path.join(repository, 'build
 /** Waiting times are multiplied by this: sanitizers make the program slow. */
 export const slowness = Number(process.env.SLUICE_SLOWNESS ?? 1);
 
+/** AUTO, ON or OFF: how each program that a test starts reads and writes WebSockets, unless the
+ * test's configuration says it. */
+const ring = process.env.SLUICE_IO_URING;
+
 const SANITIZER = /(AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:)/;
 
 /** Rejects with the sentence when the promise takes longer than so many seconds. */
@@ -69,6 +73,25 @@ export function writeConfiguration(text, folder = temporaryFolder()) {
   const file = path.join(folder, 'sluice.yaml');
   fs.writeFileSync(file, text.replaceAll('TEST_PLUGINS', testPlugins).replaceAll('PLUGINS', plugins));
   return file;
+}
+
+const IO_URING = /^io-uring: *(\S+)/m;
+
+/** The text with the word for io_uring that this run is for; behind it, so that lines keep their
+ * numbers. */
+export function withRing(text, word = ring) {
+  if (word === undefined || IO_URING.test(text)) return text;
+  return `${text.replace(/\n*$/, '\n')}io-uring: ${word}\n`;
+}
+
+/** What the log must say at the start of a program whose configuration has this text. */
+export function wayOf(text) {
+  const ways = {
+    AUTO: /info: WebSockets: (io_uring|a system call each, since io_uring is refused: .+)$/m,
+    ON: /info: WebSockets: io_uring$/m,
+    OFF: /info: WebSockets: a system call each$/m,
+  };
+  return ways[IO_URING.exec(text)?.[1] ?? 'AUTO'];
 }
 
 /** Runs the program to its end and returns {code, out, err}. */
@@ -177,7 +200,8 @@ class Server {
  * must end well, when the test file ends.
  */
 export async function start(text, folder) {
-  const server = new Server(writeConfiguration(text, folder));
+  const whole = withRing(text);
+  const server = new Server(writeConfiguration(whole, folder));
   let stopped = false;
   const stop = server.stop.bind(server);
   server.stop = async () => { stopped = true; await stop(); };
@@ -188,7 +212,9 @@ export async function start(text, folder) {
       server.kill();
     }
   });
-  return server.ready();
+  await server.ready();
+  assert.match(server.log, wayOf(whole));
+  return server;
 }
 
 /** Starts the program without waiting and without an expected end: for starts that fail. */
