@@ -268,7 +268,7 @@ static void tell_unblocked(struct session *session) {
 /* Queues the close frame, the last that is sent, and gives the peer its time from now. Takes the
  * frame. */
 static void send_close(struct session *session, enum state state, struct frame *frame) {
-    session->state = state;
+    session->state = (uint8_t)state;
     struct work *work = work_of(session);
     work->ending = frame;
     send_queue_push(&work->queue, frame);

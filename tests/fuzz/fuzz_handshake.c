@@ -45,8 +45,9 @@ static enum decision decision;
 /* One connection at a time: what the request said and what was decided. */
 static const struct connection_door *door; /* NULL when none waits for an answer */
 static void *door_data;
-static struct scope scope;
-static bool is_handshake, is_upgraded, has_scope;
+static h2o_req_t *asking; /* NULL once its request counts as gone */
+static char packed[REQUEST_MAX + SCOPE_PEER_MAX + 4];
+static bool is_handshake, is_upgraded;
 static char chosen[REQUEST_MAX], accept_key[32];
 
 /* --- a request, read again by the simplest rules --- */
@@ -222,24 +223,23 @@ static void check_handshake(struct text head) {
 
 /* --- the scope --- */
 
-static void end_scope(void) {
-    if (has_scope)
-        scope_dispose(&scope);
-    has_scope = false;
-}
+static const char *const capture_texts[] = {"whole"};
+static const struct capture_names capture_names = {capture_texts, 1};
 
 static void begin_scope(const struct connection_request *request) {
-    end_scope();
-    scope_init(&scope, request->req, &request->captures);
-    has_scope = true;
+    size_t size;
+    const char *made = scope_pack(request->req, &capture_names, request->captures, &size);
+    assert(size <= sizeof(packed));
+    memcpy(packed, made, size);
+    asking = request->req;
 }
 
-static const char *param(const char *name) { return scope_param(&scope, name); }
+static const char *param(const char *name) { return scope_param(packed, &capture_names, name); }
 
-static bool may_choose(const char *name) { return scope_choose_subprotocol(&scope, name); }
+static bool may_choose(const char *name) { return scope_offers(asking, name); }
 
 static const char *get(int what, const char *name) {
-    const char *text = scope_get(&scope, what, name);
+    const char *text = scope_get(asking, what, name);
     assert(text == NULL || is_utf8(text));
     return text;
 }
@@ -249,7 +249,7 @@ static void check_each(void) {
     for (int what = -1; what < SLUICE_SCHEME + 3; what++)
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
             (void)get(what, names[i]);
-    assert(get(SLUICE_SUBPROTOCOL, NULL) == NULL && get(SLUICE_PEER, NULL) != NULL);
+    assert(scope_peer(packed, &capture_names) != NULL);
     const char *path = get(SLUICE_PATH, NULL), *whole = param("0");
     assert(path == NULL || (*path == '/' && strcmp(path, whole) == 0));
     assert(param("1") == NULL && param("whole") == whole);
@@ -295,7 +295,6 @@ static void choose(struct text fields, const char *name) {
     if (!offered)
         return;
     strcpy(chosen, name);
-    assert(strcmp(scope_get(&scope, SLUICE_SUBPROTOCOL, NULL), name) == 0);
 }
 
 static void check_subprotocols(struct text fields) {
@@ -367,7 +366,7 @@ static void decide(int client) {
     if (to == NULL)
         return;
     door = NULL;
-    scope_forget_request(&scope);
+    asking = NULL;
     assert(get(SLUICE_PATH, NULL) == NULL && !may_choose("a"));
     if (decision == GONE)
         shutdown(client, SHUT_RDWR);
@@ -393,7 +392,7 @@ static void check_switch(struct text answer) {
     size_t count = count_fields(answer, "sec-websocket-protocol", &value);
     assert(count == (chose.size == 0 ? 0 : 1) && (count == 0 || is_same(value, chose)));
     count = count_fields(answer, "sec-websocket-extensions", &value);
-    assert(count <= (conf.limits.compression.on ? 1 : 0));
+    assert(count <= (conf.terms.compression.on ? 1 : 0));
     assert(count == 0 || is(trim(take(&value, ";")), "permessage-deflate"));
 }
 
@@ -407,13 +406,10 @@ static void check_answer(const char *answer, size_t size) {
 /* --- the server --- */
 
 static int on_request(h2o_handler_t *self, h2o_req_t *req) {
-    static const char *const names[] = {"whole"};
-    static const struct capture_names capture_names = {names, 1};
     (void)self;
-    struct captures captures = {&capture_names, &req->path_normalized};
     if (decision == GONE) /* libh2o would go on with what waits behind this request */
         req->http1_is_persistent = 0;
-    handshake_begin((sluice_route *)&conf, &origins, req, &captures);
+    handshake_begin((sluice_route *)&conf, &origins, req, &req->path_normalized);
     return 0;
 }
 
@@ -436,7 +432,7 @@ static void prepare(uint8_t how) {
     decision = (enum decision)(how & 3);
     consumer.http = how & 4 ? no_request : NULL;
     origins = (struct origins){rules + (how >> 3 & 3), (how >> 3 & 3) < 3 ? 1 : 0};
-    conf.limits.compression = (struct compression){
+    conf.terms.compression = (struct compression){
         .on = (how & 32) != 0, .takeover = (how & 64) != 0, .window_bits = 15, .level = 1};
     door = NULL;
     is_upgraded = false;
@@ -473,6 +469,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         loop_turn(loop, 0);
     assert(door == NULL);
     check_answer(answer, got);
-    end_scope();
     return 0;
 }

@@ -62,8 +62,8 @@ static const struct session_events events = {message, unblocked, closed, release
 
 /* --- the transport --- */
 
-static ssize_t write_parts(void *io, const struct iovec *parts, size_t count) {
-    (void)io;
+static ssize_t write_parts(struct session *attached, const struct iovec *parts, size_t count) {
+    (void)attached;
     require(!is_writing && !is_closed && !is_shut && count > 0);
     require(count <= TRANSPORT_PARTS_MAX && parts[0].iov_len > 0);
     is_writing = true;
@@ -73,8 +73,8 @@ static ssize_t write_parts(void *io, const struct iovec *parts, size_t count) {
     return TRANSPORT_LATER;
 }
 
-static void *append_bytes(void *io, size_t size) {
-    (void)io;
+static void *append_bytes(struct session *attached, size_t size) {
+    (void)attached;
     require(!is_closed && !is_shut && is_writing == is_appending && size > 0);
     if (!is_appending)
         writing_size = 0;
@@ -85,19 +85,19 @@ static void *append_bytes(void *io, size_t size) {
     return appended + writing_size - size;
 }
 
-static void read_input(void *io, bool on) {
-    (void)io;
+static void read_input(struct session *attached, bool on) {
+    (void)attached;
     (void)on;
 }
 
-static void close_transport(void *io) {
-    (void)io;
+static void close_transport(struct session *attached) {
+    (void)attached;
     require(!is_closed);
     is_closed = true;
 }
 
-static void shut_transport(void *io) {
-    (void)io;
+static void shut_transport(struct session *attached) {
+    (void)attached;
     require(!is_closed && !is_shut && !is_writing);
     is_shut = true;
 }
@@ -188,7 +188,7 @@ static void begin(uint8_t how) {
     const struct agreement agreement = {10, 9, takeover, takeover};
     if (how & 32)
         session_agree(session, &agreement);
-    session_attach(session, &table, &session);
+    session_attach(session, &table);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
