@@ -18,8 +18,9 @@
 #define DAY 86400000
 
 /* Keys of a route that are not H2O's. */
-static const char *const route_words[] = {"match",  "consumer", "options",           "origins",
-                                          "groups", "limits",   "compress-messages", "flush-interval", NULL};
+static const char *const route_words[] = {
+    "match",  "consumer",          "options",        "origins", "groups",
+    "limits", "compress-messages", "flush-interval", NULL};
 
 enum {
     LIMIT_MESSAGE,
@@ -302,8 +303,8 @@ static bool read_consumer(struct draft *draft) {
 
 /* What a route without a consumer can't have. */
 static bool check_plain(const struct draft *draft) {
-    static const char *const words[] = {"options", "origins", "groups", "limits",
-                                        "compress-messages", "flush-interval"};
+    static const char *const words[] = {"options", "origins",           "groups",
+                                        "limits",  "compress-messages", "flush-interval"};
     bool right = true;
     for (size_t i = 0; i != draft->node->data.mapping.size; i++) {
         const yoml_t *key = draft->node->data.mapping.elements[i].key;

@@ -39,7 +39,8 @@ struct session_terms {
     uint32_t pong_ms;
     /* Close 1001 after this long without a message in either direction; 0: never. */
     uint32_t idle_ms;
-    /* What goes to many may wait so long for more that leaves with it; 0: it leaves with its turn. */
+    /* What goes to many may wait so long for more that leaves with it; 0: it leaves with its turn.
+     */
     uint32_t flush_ms;
     /* Time for our close frame to leave and the peer's to come. */
     uint32_t close_ms;
@@ -130,8 +131,8 @@ enum session_result session_send(struct session *session, struct frame *frame)
 enum session_result session_share(struct session *session, struct frame *frame)
     __attribute__((warn_unused_result));
 
-/* As session_send, for a message of size bytes that nobody else is sent: small ones are copied to where
-   they leave from. kind: OPCODE_TEXT or OPCODE_BINARY; size up to FRAME_PAYLOAD_MAX. */
+/* As session_send, for a message of size bytes that nobody else is sent: small ones are copied to
+   where they leave from. kind: OPCODE_TEXT or OPCODE_BINARY; size up to FRAME_PAYLOAD_MAX. */
 enum session_result session_send_bytes(struct session *session, enum opcode kind, const void *data,
                                        size_t size) __attribute__((warn_unused_result));
 
