@@ -90,10 +90,12 @@ static struct keeper *keeper_of(const struct session *session) {
 
 /* --- what epoll watches --- */
 
+/* A change is announced once, which spares the kernel a second look at each socket that was read:
+   whoever leaves something there watches it anew. */
 static void watch(struct session *session, int how) {
     const struct session_line *line = &session->line;
-    struct epoll_event event = {.events =
-                                    (line->reading ? EPOLLIN : 0u) | (line->full ? EPOLLOUT : 0u),
+    struct epoll_event event = {.events = EPOLLET | (line->reading ? EPOLLIN | EPOLLRDHUP : 0u) |
+                                          (line->full ? EPOLLOUT : 0u),
                                 .data.ptr = session};
     if (epoll_ctl(lines_of()->epoll, how, line->fd, &event) != 0 && how == EPOLL_CTL_ADD)
         session_lost(session); /* no memory for one more */
@@ -237,41 +239,53 @@ static void on_received(struct session *session, uint8_t *place, ssize_t size) {
         keep_early(session, place + rest_size(session), (size_t)size);
 }
 
-/* Receives from all that have something. Their messages are acted on when all have been received,
-   and mail that came meanwhile goes first: see loop_catch_up_all. */
-static void receive(struct lines *lines, struct session **from, size_t count) {
+/* One that has something to be received. */
+struct reader {
+    struct session *session;
+    bool ends; /* behind what there is comes its end */
+};
+
+/* Receives from all of them. Their messages are acted on when all have been received, and mail that
+   came meanwhile goes first: see loop_catch_up_all. */
+static void receive(struct lines *lines, const struct reader *from, size_t count) {
     size_t share = INPUT_BYTES / (count == 0 ? 1 : count), most = share - SESSION_REST_MAX;
     if (most > INPUT_MAX)
         most = INPUT_MAX;
     for (size_t i = 0; i < count; i++) {
+        struct session *session = from[i].session;
         uint8_t *place = lines->input + i * share;
-        place_rest(from[i], place);
-        batch_receive(lines->receives, from[i]->line.fd, place + rest_size(from[i]), most);
+        place_rest(session, place);
+        batch_receive(lines->receives, session->line.fd, place + rest_size(session), most);
     }
     ssize_t results[BATCH_MAX];
     memcpy(results, batch_run(lines->receives), count * sizeof(*results));
     loop_catch_up_all(lines->loop);
-    for (size_t i = 0; i < count; i++)
-        on_received(from[i], lines->input + i * share, results[i]);
+    for (size_t i = 0; i < count; i++) {
+        on_received(from[i].session, lines->input + i * share, results[i]);
+        /* Something may be left there, or nothing was there at all. */
+        if (results[i] == (ssize_t)most || results[i] == -EAGAIN || from[i].ends)
+            watch(from[i].session, EPOLL_CTL_MOD);
+    }
 }
 
-/* Level-triggered: who is not served now announces itself in the next turn. */
+/* Who is not served now announces itself in the next turn. */
 static void on_events(h2o_socket_t *readable, const char *error) {
     struct lines *lines = readable->data;
     struct epoll_event events[BATCH_MAX];
-    struct session *readers[BATCH_MAX];
+    struct reader readers[BATCH_MAX];
     size_t reading = 0;
     if (error != NULL || !loop_catch_up(lines->loop))
         return;
     int count = epoll_wait(lines->epoll, events, BATCH_MAX, 0);
     for (int i = 0; i < count; i++) {
         struct session *session = events[i].data.ptr;
+        bool ends = (events[i].events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)) != 0;
         if ((events[i].events & EPOLLOUT) != 0 && session->line.full) {
             set_full(session, false);
             session_writable(session);
         }
-        if (session->line.reading && (events[i].events & ~(uint32_t)EPOLLOUT) != 0)
-            readers[reading++] = session;
+        if (session->line.reading && (ends || (events[i].events & EPOLLIN) != 0))
+            readers[reading++] = (struct reader){session, ends};
         else if ((events[i].events & (EPOLLERR | EPOLLHUP)) != 0)
             on_gone(session);
     }
