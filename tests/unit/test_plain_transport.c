@@ -566,6 +566,19 @@ START_TEST(the_peers_end_of_stream_is_1006) {
 }
 END_TEST
 
+START_TEST(an_end_of_stream_right_behind_a_message_is_seen) {
+    struct wire wire = {0};
+    open_plainly(_i);
+    wire_frame(&wire, 0x81, "last", 4);
+    send_all(&wire); /* both are there when the server looks */
+    shutdown(client, SHUT_WR);
+    WAIT_FOR(closed_times == 1);
+    ck_assert_int_eq(messages, 1);
+    ck_assert_int_eq(closed_code, 1006);
+    wire_free(&wire);
+}
+END_TEST
+
 START_TEST(a_reset_is_1006) {
     const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     open_plainly(_i);
@@ -723,6 +736,7 @@ int main(void) {
     add(tests, a_peer_that_leaves_a_blocked_write_is_lost);
     add(tests, a_closing_peer_that_does_not_read_is_cut_in_time);
     add(tests, the_peers_end_of_stream_is_1006);
+    add(tests, an_end_of_stream_right_behind_a_message_is_seen);
     add(tests, a_reset_is_1006);
     tcase_add_test(tests, bytes_that_are_not_tls_end_the_connection);
     tcase_add_test(tests, a_peer_that_takes_nothing_for_a_minute_is_cut_off);
