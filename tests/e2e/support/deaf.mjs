@@ -4,12 +4,14 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as pause } from 'node:timers/promises';
 import { handshake } from './raw.mjs';
 import { slowness, within } from './server.mjs';
 
 /** How long a socket may take nothing before it counts as full. */
 const PATIENCE_MS = 10000;
+/** How often to look what the kernel still holds: a look is dear where there are many sockets. */
+const LOOK_MS = 5;
 
 export class Deaf {
   #rest = Buffer.alloc(0);
@@ -73,7 +75,7 @@ export class Deaf {
     let waiting;
     await within(20, 'reading what was pushed', (async () => {
       do {
-        await turn();
+        await pause(LOOK_MS);
         waiting = waitingOn(port);
       } while (waiting > 0 && !this.socket.destroyed && !this.#ended);
     })());
