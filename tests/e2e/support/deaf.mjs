@@ -87,8 +87,14 @@ export class Deaf {
       this.socket.on('data', (data) => { this.#take(data); this.#told(); });
       this.socket.resume();
     }
-    const done = new Promise((resolve) => {
-      this.#told = () => { if (this.#ended || heard(this.frames)) resolve(); };
+    const done = new Promise((resolve, reject) => {
+      this.#told = () => {
+        try {
+          if (this.#ended || heard(this.frames)) resolve();
+        } catch (error) {
+          reject(error);
+        }
+      };
       this.#told();
     });
     await within(20, 'hearing the last of it', done).catch((error) => {
