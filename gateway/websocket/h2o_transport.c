@@ -65,12 +65,14 @@ static uint8_t *place_rest(struct h2o_transport *transport) {
     return scratch + transport->rest_size;
 }
 
-/* Hands over what lies in the scratch, size bytes of it new. */
-static void hand_over(struct h2o_transport *transport, size_t size) {
+/* Hands over what lies in the scratch, size bytes of it new. Returns how many of these are to be
+   given again in the next turn. */
+static size_t hand_over(struct h2o_transport *transport, size_t size) {
     size += transport->rest_size;
-    size_t used = session_input(transport->session, scratch, size);
-    assert(used <= size && size - used <= SESSION_REST_MAX);
-    keep_rest(transport, scratch + used, size - used);
+    size_t used = session_input(transport->session, scratch, size), left = size - used;
+    bool has_enough = left > SESSION_REST_MAX;
+    keep_rest(transport, scratch + used, has_enough ? 0 : left);
+    return has_enough ? left : 0;
 }
 
 static void on_gone(struct h2o_transport *transport) {
@@ -85,9 +87,8 @@ static void drain(struct h2o_transport *transport) {
     if (size == 0)
         return;
     memcpy(place_rest(transport), socket->input->bytes, size);
-    h2o_buffer_consume(&socket->input, size);
     loop_catch_up_all(transport->loop);
-    hand_over(transport, size);
+    h2o_buffer_consume(&socket->input, size - hand_over(transport, size));
 }
 
 static void read_next_turn(struct h2o_transport *transport) {

@@ -35,6 +35,7 @@ struct parsed {
     const uint8_t *data; /* borrowed until the thread's next call, for whichever parser */
     size_t size;
     size_t used; /* bytes of the input that are done with */
+    bool inflated;
 };
 
 struct window;
@@ -51,6 +52,7 @@ struct parser {
     bool takeover;       /* compressed messages refer back to those before */
     bool compressed;     /* the message under way */
     bool in_frame, final, handed_out;
+    bool ignores; /* for the caller to set: messages are told without what compressed ones say */
     struct utf8 utf8;
 };
 

@@ -199,23 +199,35 @@ static void place_rest(const struct session *session, uint8_t *place) {
         memcpy(place, held->rest, held->rest_size);
 }
 
-/* size new bytes lie at place, behind the rest. */
-static void hand_over(struct session *session, uint8_t *place, size_t size) {
+/* size new bytes lie at place, behind the rest. Returns how many of the last ones are to be given
+   again in the next turn. */
+static size_t hand_over(struct session *session, uint8_t *place, size_t size) {
     size += rest_size(session);
-    size_t used = session_input(session, place, size);
-    assert(used <= size && size - used <= SESSION_REST_MAX);
-    if (used == size && session->line.data == NULL)
-        return;
+    size_t used = session_input(session, place, size), left = size - used;
+    if (left == 0 && session->line.data == NULL)
+        return 0;
     struct held *held = hold(session);
-    held->rest_size = size - used;
+    held->rest_size = left > SESSION_REST_MAX ? 0 : left;
     memcpy(held->rest, place + used, held->rest_size);
     let_go(session);
+    return left > SESSION_REST_MAX ? left : 0;
 }
 
 static void on_gone(struct session *session) {
     session->line.reading = false;
     watch(session, EPOLL_CTL_MOD);
     session_lost(session);
+}
+
+/* What is early is handed over in the next turn, and new input is left alone until then. */
+static void resume(const struct session *session) {
+    struct held *held = session->line.data;
+    loop_queue(loop_current(), LOOP_CALLS, &held->resume);
+}
+
+static bool has_early(const struct session *session) {
+    const struct held *held = session->line.data;
+    return held != NULL && held->early != NULL;
 }
 
 static void keep_early(struct session *session, const void *bytes, size_t size) {
@@ -231,12 +243,17 @@ static void keep_early(struct session *session, const void *bytes, size_t size) 
 static void on_received(struct session *session, uint8_t *place, ssize_t size) {
     if (size == -EAGAIN)
         return;
-    if (size <= 0)
+    if (size <= 0) {
         on_gone(session);
-    else if (session->line.reading)
-        hand_over(session, place, (size_t)size);
-    else /* an earlier one of this turn has stopped it */
-        keep_early(session, place + rest_size(session), (size_t)size);
+        return;
+    }
+    uint8_t *end = place + rest_size(session) + size;
+    size_t left = (size_t)size; /* an earlier one of this turn may have stopped it */
+    if (session->line.reading)
+        left = hand_over(session, place, (size_t)size);
+    keep_early(session, end - left, left);
+    if (left > 0 && session->line.reading)
+        resume(session);
 }
 
 /* One that has something to be received. */
@@ -284,6 +301,8 @@ static void on_events(h2o_socket_t *readable, const char *error) {
             set_full(session, false);
             session_writable(session);
         }
+        if (session->line.reading && has_early(session))
+            continue; /* it is announced again when that is read */
         if (session->line.reading && (ends || (events[i].events & EPOLLIN) != 0))
             readers[reading++] = (struct reader){session, ends};
         else if ((events[i].events & (EPOLLERR | EPOLLHUP)) != 0)
@@ -303,7 +322,7 @@ static bool drain_early(struct session *session) {
     memcpy(lines->input + held->rest_size, held->early + held->early_at, size);
     held->early_at += size;
     loop_catch_up_all(lines->loop);
-    hand_over(session, lines->input, size); /* holds on: early is not NULL */
+    held->early_at -= hand_over(session, lines->input, size); /* held stays: early is not NULL */
     return held->early_at == held->early_size;
 }
 
@@ -334,10 +353,10 @@ static void read_input(struct session *session, bool on) {
     if (session->line.reading == on)
         return;
     session->line.reading = on;
-    if (held == NULL || held->early == NULL)
+    if (!has_early(session))
         watch(session, EPOLL_CTL_MOD);
     else if (on)
-        loop_queue(loop_current(), LOOP_CALLS, &held->resume);
+        resume(session);
     else
         loop_unqueue(loop_current(), LOOP_CALLS, &held->resume);
 }

@@ -19,6 +19,10 @@
 /* Messages of more bytes than this are not worth copying side by side. */
 #define APPENDED_MAX 4096
 
+/* What one call may inflate, and a thread's sessions in one turn; then each has one message. */
+#define INFLATED_MAX (512 * 1024)
+#define INFLATED_A_TURN (2 * 1024 * 1024)
+
 /* Spare work of a thread: what sessions that write in a turn need, and then some. */
 #define SPARE_MAX 1024
 
@@ -53,6 +57,8 @@ struct works {
     struct work *spare;
     unsigned spare_count;
     size_t sessions;
+    uint64_t turn;   /* the one that is counted in */
+    size_t inflated; /* bytes of messages, in that turn */
 };
 
 static_assert(SESSION_REST_MAX == PARSER_REST_MAX, "what the header promises to transports");
@@ -67,7 +73,7 @@ static struct works *works_of(struct loop *loop) {
     if (works != NULL)
         return works;
     works = h2o_mem_alloc(sizeof(*works));
-    *works = (struct works){NULL, 0, 0};
+    *works = (struct works){.spare = NULL};
     loop_set_local(loop, LOOP_WORKS, works);
     return works;
 }
@@ -328,15 +334,31 @@ static void on_parsed(struct session *session, const struct parsed *parsed) {
     }
 }
 
+/* Counts what was inflated, and says whether that is enough for a turn. */
+static bool is_enough(size_t inflated, size_t *sum) {
+    struct loop *loop = loop_current();
+    struct works *works = works_of(loop);
+    if (works->turn != loop_turns(loop)) {
+        works->turn = loop_turns(loop);
+        works->inflated = 0;
+    }
+    works->inflated += inflated;
+    *sum += inflated;
+    return *sum >= INFLATED_MAX || works->inflated >= INFLATED_A_TURN;
+}
+
 static size_t parse(struct session *session, struct parser *parser, uint8_t *data, size_t size) {
-    size_t used = 0;
+    size_t used = 0, inflated = 0;
     while (session->state == OPEN || session->state == CLOSING) {
+        parser->ignores = session->state == CLOSING;
         struct parsed parsed =
             parser_next(parser, session->terms->message_bytes_max, data + used, size - used);
         used += parsed.used;
         if (parsed.kind == PARSED_NOTHING)
             return used;
         on_parsed(session, &parsed);
+        if (parsed.inflated && is_enough(parsed.size, &inflated) && size - used > SESSION_REST_MAX)
+            return used;
     }
     return size;
 }

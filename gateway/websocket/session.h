@@ -149,9 +149,10 @@ size_t session_queued(const struct session *session);
 #define SESSION_REST_MAX 131
 
 /* size bytes at data are the next that are unread, what was kept of the last call first; they are
-   changed in place (unmasked). Returns how many are done with; the transport keeps the others,
-   SESSION_REST_MAX at most, and gives them again with what follows. It should give no more than
-   64 KiB in one turn, so that no peer holds the loop. */
+   changed in place (unmasked). Returns how many are done with; the transport keeps the others and
+   gives them again: SESSION_REST_MAX at most with what follows; more than that in the next turn,
+   since they say so much, inflated, that they would hold the loop. It should give no more than 64
+   KiB in one turn for the same reason. */
 size_t session_input(struct session *session, uint8_t *data, size_t size);
 /* The outstanding write is done: size of its bytes have left; fewer than all when the connection
    takes no more now. */

@@ -114,7 +114,11 @@ static void arrive(const uint8_t *data, size_t size) {
     uint8_t *exact = malloc(rest_size + size + 1);
     memcpy(exact, rest, rest_size);
     memcpy(exact + rest_size, data, size);
-    size_t used = session_input(session, exact, rest_size + size);
+    size_t used = 0, before;
+    do {
+        before = used;
+        used += session_input(session, exact + used, rest_size + size - used);
+    } while (rest_size + size - used > sizeof(rest) && used > before);
     require(used <= rest_size + size && rest_size + size - used <= sizeof(rest));
     rest_size = rest_size + size - used;
     memcpy(rest, exact + used, rest_size);

@@ -25,6 +25,7 @@ struct fake_transport {
     /* for the test to read */
     bool reading, shut, closed, writing;
     unsigned writes;
+    unsigned pieces; /* calls of session_input */
     size_t largest_write;
     uint8_t *written; /* all that has left, completed or not */
     size_t written_size;

@@ -414,6 +414,36 @@ START_TEST(a_full_queue_closes_a_session_with_takeover) {
 }
 END_TEST
 
+START_TEST(many_small_messages_that_inflate_are_read_a_piece_a_turn) {
+    struct wire wire = {0};
+    agree(15, false);
+    attach();
+    memset(text, 'z', sizeof(text));
+    deflate_peer_pack(&peer, text, sizeof(text));
+    for (int i = 0; i < 120; i++)
+        wire_frame(&wire, 0xc2, peer.bytes, peer.size);
+    fake.pieces = 0;
+    fake_transport_feed(&fake, wire.data, wire.size);
+    ck_assert_uint_ge(fake.pieces, 4);
+    ck_assert_uint_eq(session->counts.messages_in, 120);
+    ck_assert_uint_eq(session->counts.bytes_in, wire.size);
+    wire_free(&wire);
+}
+END_TEST
+
+START_TEST(while_closing_nothing_is_inflated) {
+    agree(15, false);
+    attach();
+    session_close(session, 1000, "", 0);
+    turns(1);
+    receive(0xc1, "\x07 no deflate stream", 19);
+    receive(0x88, "\x03\xe8", 2);
+    turns(2);
+    ck_assert_ptr_null(session);
+    ck_assert_str_eq(told, "closed 1000()");
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("compressed session");
     TCase *tests = tcase_create("compressed session");
@@ -433,6 +463,8 @@ int main(void) {
     tcase_add_loop_test(tests, a_bad_message_is_1007, 0, sizeof(bad) / sizeof(bad[0]));
     tcase_add_loop_test(tests, both_ways_go_on_where_the_last_message_ended, 10, 16);
     tcase_add_test(tests, a_full_queue_closes_a_session_with_takeover);
+    tcase_add_test(tests, many_small_messages_that_inflate_are_read_a_piece_a_turn);
+    tcase_add_test(tests, while_closing_nothing_is_inflated);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

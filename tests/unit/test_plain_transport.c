@@ -14,6 +14,7 @@
 #include "loop/h2o.h"
 #include "loop/loop.h"
 #include "support/certificate.h"
+#include "support/deflate_peer.h"
 #include "support/wire.h"
 #include "websocket/h2o_transport.h"
 #include "websocket/plain_transport.h"
@@ -31,8 +32,9 @@
 
 static struct loop *loop;
 static struct session_terms terms;
-static struct session *session; /* NULL once `closed` was told */
-static h2o_socket_t *server;    /* NULL when it has left h2o */
+static struct agreement agreement; /* none, unless a case says so */
+static struct session *session;    /* NULL once `closed` was told */
+static h2o_socket_t *server;       /* NULL when it has left h2o */
 static int server_fd;
 static SSL_CTX *server_context, *client_context;
 
@@ -268,6 +270,7 @@ static void open_session(int _i, const struct wire *with_it) {
     session = malloc(sizeof(*session));
     ck_assert_ptr_nonnull(session);
     session_begin(session, &terms);
+    session_agree(session, &agreement);
     if (tls)
         h2o_transport_attach(session, server, strlen(REQUEST));
     else
@@ -407,6 +410,58 @@ START_TEST(a_fast_peer_is_read_a_bounded_piece_a_turn) {
     ck_assert_uint_le(input_size_most, 512 * 1024);
     if (server != NULL)
         ck_assert_uint_eq(server->input->size, 0);
+    wire_free(&wire);
+}
+END_TEST
+
+/* A few bytes that say much hold the loop no longer than many bytes do. */
+START_TEST(a_peer_whose_input_inflates_is_read_a_bounded_piece_a_turn) {
+    static char zeros[60000];
+    enum { BOMBS = 1000 };
+    struct wire wire = {0};
+    struct deflate_peer peer;
+    size_t sent = 0, most_in_turn = 0;
+    deflate_peer_open(&peer, 15, false, 15, false);
+    deflate_peer_pack(&peer, zeros, sizeof(zeros));
+    for (int i = 0; i < BOMBS; i++)
+        wire_frame(&wire, 0xc2, peer.bytes, peer.size);
+    agreement = (struct agreement){.send_bits = 15, .receive_bits = 15};
+    open_plainly(_i);
+    for (int i = 0; messages < BOMBS && i < TURNS_MAX; i++) {
+        sent += client_send(wire.data + sent, wire.size - sent);
+        turn();
+        if (bytes_in_turn > most_in_turn)
+            most_in_turn = bytes_in_turn;
+    }
+    ck_assert_uint_eq(messages, BOMBS);
+    ck_assert_uint_eq(message_bytes, (size_t)BOMBS * sizeof(zeros));
+    ck_assert_uint_le(most_in_turn, 2 * (512 * 1024 + sizeof(zeros)));
+    deflate_peer_close(&peer);
+    wire_free(&wire);
+}
+END_TEST
+
+START_TEST(what_follows_input_that_inflates_keeps_its_order) {
+    static char zeros[60000];
+    struct wire wire = {0};
+    struct deflate_peer peer;
+    deflate_peer_open(&peer, 15, false, 15, false);
+    deflate_peer_pack(&peer, zeros, sizeof(zeros));
+    for (int i = 0; i < 30; i++)
+        wire_frame(&wire, 0xc2, peer.bytes, peer.size);
+    agreement = (struct agreement){.send_bits = 15, .receive_bits = 15};
+    open_plainly(_i);
+    send_all(&wire);
+    WAIT_FOR(messages > 0);
+    ck_assert_int_lt(messages, 30); /* the others wait */
+    wire_free(&wire);
+    wire_close(&wire, 1000, "later");
+    send_all(&wire);
+    shutdown(client, SHUT_WR);
+    WAIT_FOR(closed_times == 1);
+    ck_assert_int_eq(messages, 30);
+    ck_assert_int_eq(closed_code, 1000);
+    deflate_peer_close(&peer);
     wire_free(&wire);
 }
 END_TEST
@@ -729,6 +784,8 @@ int main(void) {
     add(tests, a_message_sent_byte_by_byte_arrives);
     add(tests, a_large_message_arrives_and_returns_whole);
     add(tests, a_fast_peer_is_read_a_bounded_piece_a_turn);
+    add(tests, a_peer_whose_input_inflates_is_read_a_bounded_piece_a_turn);
+    add(tests, what_follows_input_that_inflates_keeps_its_order);
     add(tests, messages_of_one_turn_arrive_together);
     add(tests, small_and_large_messages_keep_their_order);
     add(tests, a_peer_that_reads_late_gets_everything);
