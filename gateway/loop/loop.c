@@ -30,6 +30,17 @@ struct stage {
     struct loop_entry *first, *last;
 };
 
+/* Those who wait for BYTES when it begins anew, until all of them have written. */
+struct round {
+    unsigned waiting; /* in the stage, of this round and the next */
+    unsigned size;    /* 0: none is under way */
+    unsigned left;
+    unsigned joined; /* times that one who waited asked again, since this one began */
+    unsigned before; /* the same, before it began */
+    uint64_t began;  /* microseconds */
+    uint64_t pause;  /* until then no other begins; 0: no pause */
+};
+
 struct loop {
     h2o_loop_t *h2o;
     unsigned index;
@@ -45,6 +56,7 @@ struct loop {
     h2o_timeout_t at_once;
     h2o_timeout_entry_t flush, due;
     struct stage stages[LOOP_STAGES];
+    struct round round;
     bool flushing;
 
     struct timers timers;
@@ -68,11 +80,13 @@ static _Thread_local struct loop *current;
 
 /* --- the clock --- */
 
-static uint64_t read_clock(void) {
+static uint64_t read_microseconds(void) {
     struct timespec at;
     clock_gettime(CLOCK_MONOTONIC, &at);
-    return (uint64_t)at.tv_sec * 1000 + (uint64_t)at.tv_nsec / 1000000;
+    return (uint64_t)at.tv_sec * 1000000 + (uint64_t)at.tv_nsec / 1000;
 }
+
+static uint64_t read_clock(void) { return read_microseconds() / 1000; }
 
 uint64_t loop_now(struct loop *loop) {
     if (!loop->now_is_fresh) {
@@ -103,8 +117,11 @@ static void arm_flush(struct loop *loop) {
 
 void loop_queue(struct loop *loop, enum loop_stage stage, struct loop_entry *entry) {
     assert(stage != LOOP_MAIL);
-    if (entry->queued)
+    if (entry->queued) {
+        loop->round.joined += stage == LOOP_BYTES;
         return;
+    }
+    loop->round.waiting += stage == LOOP_BYTES;
     entry->queued = true;
     entry->next = NULL;
     struct stage *queue = &loop->stages[stage];
@@ -132,8 +149,11 @@ static void take_back(struct stage *queue, struct loop_entry *entry) {
 }
 
 void loop_unqueue(struct loop *loop, enum loop_stage stage, struct loop_entry *entry) {
-    if (entry->queued)
-        take_back(&loop->stages[stage], entry);
+    if (!entry->queued)
+        return;
+    take_back(&loop->stages[stage], entry);
+    if (stage == LOOP_BYTES)
+        loop->round.waiting--;
 }
 
 static struct loop_entry *pop(struct stage *queue) {
@@ -326,6 +346,58 @@ static void run_due(h2o_timeout_entry_t *entry) {
 
 /* --- the turn --- */
 
+/* Fewer are no round: they are soon done. */
+#define ROUND_LEAST 128
+#define PAUSE_LEAST 500 /* microseconds */
+
+static bool is_paused(struct loop *loop) {
+    struct round *round = &loop->round;
+    if (round->pause != 0 && read_microseconds() + loop->skipped * 1000 >= round->pause)
+        round->pause = 0;
+    return round->pause != 0;
+}
+
+static void begin_round(struct loop *loop) {
+    struct round *round = &loop->round;
+    round->size = round->left = round->waiting;
+    round->before = round->joined;
+    round->joined = 0;
+    if (round->size >= ROUND_LEAST)
+        round->began = read_microseconds();
+}
+
+/* The kernel has what they wrote only when SENDS is over, but all but the last turn's is in the
+ * time. */
+static void end_round(struct loop *loop) {
+    struct round *round = &loop->round;
+    bool is_worth = round->size >= ROUND_LEAST && round->before >= round->size;
+    round->pause = 0;
+    if (is_worth) {
+        uint64_t now = read_microseconds(), took = now - round->began;
+        if (took > LOOP_PAUSE_MOST * 1000)
+            took = LOOP_PAUSE_MOST * 1000;
+        if (took >= PAUSE_LEAST)
+            round->pause = now + took + loop->skipped * 1000;
+    }
+    round->size = round->left = 0;
+}
+
+/* Runs some who write; returns how many, 0 when the others must wait. */
+static unsigned run_writers(struct loop *loop, unsigned most) {
+    struct round *round = &loop->round;
+    if (round->size != 0 && round->left == 0)
+        end_round(loop);
+    if (round->size == 0 && is_paused(loop))
+        return 0;
+    if (round->size == 0)
+        begin_round(loop);
+    unsigned count =
+        run_present(&loop->stages[LOOP_BYTES], most < round->left ? most : round->left);
+    round->waiting -= count;
+    round->left -= count;
+    return count;
+}
+
 /* The stages in order; what a later one queues for an earlier one runs before the later goes on.
    CALLS run once, so that a callback that always asks for another can't hold the loop. */
 static void flush(h2o_timeout_entry_t *entry) {
@@ -336,25 +408,44 @@ static void flush(h2o_timeout_entry_t *entry) {
     int stage = LOOP_MAIL;
     while (stage < LOOP_STAGES) {
         send_mail(loop);
-        if (loop->stages[stage].first == NULL || (stage == LOOP_BYTES && writers == 0)) {
-            stage++;
-            continue;
-        }
+        unsigned ran = 0;
+        if (stage == LOOP_BYTES && loop->stages[stage].first != NULL && writers > 0)
+            ran = run_writers(loop, writers);
+        else if (stage != LOOP_BYTES && loop->stages[stage].first != NULL)
+            ran = run_present(&loop->stages[stage], UINT_MAX);
         if (stage == LOOP_BYTES)
-            writers -= run_present(&loop->stages[stage], writers);
-        else
-            run_present(&loop->stages[stage], UINT_MAX);
-        stage = LOOP_MAIL;
+            writers -= ran;
+        stage = ran > 0 ? LOOP_MAIL : stage + 1;
     }
+    if (loop->round.size != 0 && (loop->round.left == 0 || loop->stages[LOOP_BYTES].first == NULL))
+        end_round(loop);
     loop->flushing = false;
 }
 
+static int sooner(int a, uint64_t b) { return b < (uint64_t)a ? (int)b : a; }
+
 static int wait_ms(struct loop *loop, int most_ms) {
-    struct timer *first = timers_first(&loop->timers);
+    const struct timer *first = timers_first(&loop->timers);
     uint64_t now = loop_now(loop);
-    if (first == NULL || first->at > now + (uint64_t)most_ms)
-        return most_ms;
-    return first->at <= now ? 0 : (int)(first->at - now);
+    if (first != NULL)
+        most_ms = sooner(most_ms, first->at <= now ? 0 : first->at - now);
+    return most_ms;
+}
+
+/* Whether something waits for a stage; for writers in a pause it shortens the wait. */
+static bool is_pending(struct loop *loop, int *wait) {
+    bool pending = loop->stages[LOOP_CALLS].first != NULL || loop->dirty_count > 0;
+    for (int stage = LOOP_MAIL; stage < LOOP_STAGES; stage++)
+        if (stage != LOOP_BYTES)
+            pending = pending || loop->stages[stage].first != NULL;
+    if (pending || loop->stages[LOOP_BYTES].first == NULL)
+        return pending;
+    if (loop->round.size != 0 || !is_paused(loop))
+        return true;
+    uint64_t now = read_microseconds() + loop->skipped * 1000;
+    uint64_t left = loop->round.pause > now ? loop->round.pause - now : 0;
+    *wait = sooner(*wait, (left + 999) / 1000);
+    return left == 0;
 }
 
 void loop_turn(struct loop *loop, int most_ms) {
@@ -367,13 +458,8 @@ void loop_turn(struct loop *loop, int most_ms) {
     h2o_timeout_unlink(&loop->flush);
     if (wait == 0)
         run_soon(loop, &loop->due);
-    run_soon(loop, &loop->flush);
-    bool pending = loop->stages[LOOP_CALLS].first != NULL || loop->dirty_count > 0;
-    if (!pending)
-        for (int stage = LOOP_MAIL; stage < LOOP_STAGES; stage++)
-            pending = pending || loop->stages[stage].first != NULL;
-    if (!pending)
-        h2o_timeout_unlink(&loop->flush);
+    if (is_pending(loop, &wait))
+        run_soon(loop, &loop->flush);
     loop->now_is_fresh = false; /* the wait is in the next line */
     h2o_evloop_run(loop->h2o, wait);
 }

@@ -24,7 +24,9 @@ struct loop;
 /* CALLS: callbacks that must come later, never inside the call that asked for them; run once a
    turn, those added meanwhile wait for the next one. MAIL: is sent by the loop itself. ANSWERS:
    101s and refusals. BYTES: sessions write, LOOP_BYTES_A_TURN of them; the others wait for the next
-   turn and write then what comes meanwhile too. SENDS: what they wrote goes to the kernel together.
+   turn and write then what comes meanwhile too. When all have written who were there at first, and
+   that took long and each had much to write, the next wait as long: whoever writes less often
+   writes more at once, and that is what costs. SENDS: what they wrote goes to the kernel together.
    ENDS: what ended in this turn is freed. */
 enum loop_stage {
     LOOP_CALLS,
@@ -36,6 +38,8 @@ enum loop_stage {
     LOOP_STAGES
 };
 #define LOOP_BYTES_A_TURN 256
+/* The longest of these waits, in milliseconds. */
+#define LOOP_PAUSE_MOST 5
 
 /* An entry in a stage's queue, embedded in its owner. Zeroed before first use. */
 struct loop_entry {

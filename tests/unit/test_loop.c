@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "loop/loop.h"
 
@@ -92,6 +93,107 @@ START_TEST(more_writers_than_a_turn_takes_wait_in_order_and_hold_up_nothing_else
     loop_turn(loop, 1000);
     ck_assert_uint_eq(writers_run, MANY - 1);
     ck_assert_str_eq(seen, "el");
+}
+END_TEST
+
+/* --- the pause behind a long round --- */
+
+enum { CROWD = 200 };
+static struct loop_entry crowd[CROWD];
+static unsigned crowd_run;
+static long slow_ns; /* that the first of a round takes */
+
+static void wait_ns(long ns) {
+    struct timespec began, now;
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    do
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    while ((now.tv_sec - began.tv_sec) * 1000000000 + now.tv_nsec - began.tv_nsec < ns);
+}
+
+static void run_one_of_many(struct loop_entry *entry) {
+    if (entry == &crowd[0])
+        wait_ns(slow_ns);
+    crowd_run++;
+}
+
+/* All of them ask to write, each so many times. */
+static void queue_crowd(int times) {
+    crowd_run = 0;
+    for (int time = 0; time < times; time++)
+        for (int i = 0; i < CROWD; i++) {
+            crowd[i].run = run_one_of_many;
+            loop_queue(loop, LOOP_BYTES, &crowd[i]);
+        }
+}
+
+/* False when this thread was not run for so long that the pause was over. */
+static bool sees_a_pause(void) {
+    struct step call = make_step('c', LOOP_CALLS, NULL), end = make_step('e', LOOP_ENDS, NULL);
+    seen[0] = '\0';
+    queue_crowd(3);
+    loop_turn(loop, 0);
+    ck_assert_uint_eq(crowd_run, CROWD);
+    queue_crowd(1);
+    loop_queue(loop, LOOP_CALLS, &call.entry);
+    loop_queue(loop, LOOP_ENDS, &end.entry);
+    loop_turn(loop, 0);
+    ck_assert_str_eq(seen, "ce"); /* nothing else waits */
+    return crowd_run == 0;
+}
+
+START_TEST(after_a_long_round_of_many_with_much_to_write_writers_wait) {
+    slow_ns = 20000000; /* so that the pause is the longest there is */
+    for (int tries = 0; !sees_a_pause(); tries++)
+        ck_assert_int_lt(tries, 50);
+    loop_skip(loop, LOOP_PAUSE_MOST);
+    loop_turn(loop, 0);
+    ck_assert_uint_eq(crowd_run, CROWD);
+    queue_crowd(1); /* that round was not worth a pause: each asked once */
+    loop_turn(loop, 0);
+    ck_assert_uint_eq(crowd_run, CROWD);
+}
+END_TEST
+
+START_TEST(a_pause_ends_by_itself) {
+    slow_ns = 20000000;
+    queue_crowd(2);
+    loop_turn(loop, 0);
+    queue_crowd(1);
+    for (int i = 0; i < 1000 && crowd_run == 0; i++)
+        loop_turn(loop, 1000); /* would wait for a second, if it did not know of the pause */
+    ck_assert_uint_eq(crowd_run, CROWD);
+}
+END_TEST
+
+START_TEST(a_pause_may_be_asked_into_and_taken_back_from) {
+    slow_ns = 20000000;
+    queue_crowd(2);
+    loop_turn(loop, 0);
+    queue_crowd(1);
+    for (int i = 0; i < CROWD; i++)
+        loop_unqueue(loop, LOOP_BYTES, &crowd[i]);
+    loop_skip(loop, LOOP_PAUSE_MOST);
+    loop_turn(loop, 0);
+    ck_assert_uint_eq(crowd_run, 0);
+    queue_crowd(1);
+    loop_turn(loop, 0);
+    ck_assert_uint_eq(crowd_run, CROWD);
+}
+END_TEST
+
+static const struct {
+    int times;
+    long ns;
+} no_pause[] = {{1, 20000000}, {3, 0}};
+
+START_TEST(a_round_that_was_short_or_wrote_little_is_followed_by_the_next) {
+    slow_ns = no_pause[_i].ns;
+    for (int round = 0; round < 3; round++) {
+        queue_crowd(no_pause[_i].times);
+        loop_turn(loop, 0);
+        ck_assert_uint_eq(crowd_run, CROWD);
+    }
 }
 END_TEST
 
@@ -333,6 +435,11 @@ int main(void) {
     tcase_add_test(cases, stages_run_in_order_whatever_the_order_of_queueing);
     tcase_add_test(cases, an_earlier_stage_queued_by_a_later_one_runs_in_the_same_turn);
     tcase_add_test(cases, more_writers_than_a_turn_takes_wait_in_order_and_hold_up_nothing_else);
+    tcase_add_test(cases, after_a_long_round_of_many_with_much_to_write_writers_wait);
+    tcase_add_test(cases, a_pause_ends_by_itself);
+    tcase_add_test(cases, a_pause_may_be_asked_into_and_taken_back_from);
+    tcase_add_loop_test(cases, a_round_that_was_short_or_wrote_little_is_followed_by_the_next, 0,
+                        2);
     tcase_add_test(cases, a_call_that_asks_for_itself_runs_once_a_turn);
     tcase_add_test(cases, an_entry_queued_twice_runs_once_and_can_be_taken_back);
     tcase_add_test(cases, entries_are_taken_back_while_their_stage_runs);
