@@ -133,6 +133,8 @@ describe('the end', () => {
  * served one, has a ring. */
 async function wayOfServing(server) {
   const client = await connect(server.wsUrl('/echo/'));
+  client.send('read and written'); // the ring comes when the 101 has left
+  await client.next();
   const folder = `/proc/${server.pid}/fd`;
   const rings = fs.readdirSync(folder).filter((fd) => {
     try {
