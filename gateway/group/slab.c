@@ -73,7 +73,7 @@ static void free_items(struct slab_chunk *chunk) {
     chunk->used = chunk->free = 0;
 }
 
-/* The one that was emptied last is kept: if any, it is the next to be taken from, so that an item
+/* The one that was emptied last is kept, so that an item
    which comes and goes costs no allocation each time. */
 static void on_emptied(struct slab *slab, uint32_t at) {
     if (!has_room(&slab->chunks[at])) {

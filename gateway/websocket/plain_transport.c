@@ -26,6 +26,7 @@
 /* What lies in a session's line:
      fd, reading
      full    the socket takes no more now: EPOLLOUT is asked for
+     sending a request of the batch is its: there is never a second one
      keeper  its place among the thread's keepers, from 1; 0: nobody counts it
      data    a struct held, NULL mostly */
 
@@ -88,13 +89,20 @@ static struct keeper *keeper_of(const struct session *session) {
     return place == 0 ? NULL : lines_of()->keepers[place - 1].keeper;
 }
 
+/* Input that comes before any that is still to be received. */
+static bool has_early(const struct session *session) {
+    const struct held *held = session->line.data;
+    return held != NULL && held->early != NULL;
+}
+
 /* --- what epoll watches --- */
 
 /* A change is announced once, which spares the kernel a second look at each socket that was read:
    whoever leaves something there watches it anew. */
 static void watch(struct session *session, int how) {
     const struct session_line *line = &session->line;
-    struct epoll_event event = {.events = EPOLLET | (line->reading ? EPOLLIN | EPOLLRDHUP : 0u) |
+    bool reads = line->reading && !has_early(session);
+    struct epoll_event event = {.events = EPOLLET | (reads ? EPOLLIN | EPOLLRDHUP : 0u) |
                                           (line->full ? EPOLLOUT : 0u),
                                 .data.ptr = session};
     if (epoll_ctl(lines_of()->epoll, how, line->fd, &event) != 0 && how == EPOLL_CTL_ADD)
@@ -223,11 +231,6 @@ static void on_gone(struct session *session) {
 static void resume(const struct session *session) {
     struct held *held = session->line.data;
     loop_queue(loop_current(), LOOP_CALLS, &held->resume);
-}
-
-static bool has_early(const struct session *session) {
-    const struct held *held = session->line.data;
-    return held != NULL && held->early != NULL;
 }
 
 static void keep_early(struct session *session, const void *bytes, size_t size) {
@@ -384,6 +387,8 @@ static void submit(struct lines *lines) {
     lines->output_size = 0;
     lines->open_ended = false;
     for (size_t i = 0; i < count; i++)
+        lines->writers[i]->line.sending = false;
+    for (size_t i = 0; i < count; i++)
         session_written(lines->writers[i], settle(lines->writers[i], results[i], lines->sizes[i]));
 }
 
@@ -424,6 +429,8 @@ static const uint8_t *join(struct lines *lines, const struct iovec *parts, size_
 static void add_send(struct session *session, const uint8_t *bytes, size_t size) {
     struct lines *lines = lines_of();
     size_t at = batch_count(lines->sends);
+    assert(!session->line.sending);
+    session->line.sending = true;
     lines->writers[at] = session;
     lines->sizes[at] = size;
     batch_send(lines->sends, session->line.fd, bytes, size);
@@ -450,7 +457,8 @@ static void *append_output(struct session *session, size_t size) {
     bool grows = lines->open_ended && lines->writers[count - 1] == session;
     uint8_t *place = lines->output + lines->output_size;
     if (lines->output_size + size > OUTPUT_BYTES ||
-        (grows ? lines->sizes[count - 1] + size > JOINED_MAX : count == BATCH_MAX))
+        (grows ? lines->sizes[count - 1] + size > JOINED_MAX
+               : count == BATCH_MAX || session->line.sending))
         return NULL;
     lines->output_size += size;
     if (grows) {

@@ -250,11 +250,13 @@ static void on_bytes(struct loop_entry *entry) {
         session_written(session, (size_t)size);
 }
 
+static uint32_t frames_max(uint32_t queue_bytes_max) { return queue_bytes_max / 32 + 16; }
+
 static bool fits(struct session *session, size_t size) {
     const struct work *work = work_of(session);
     uint32_t most = session->terms->queue_bytes_max;
     return work->queue.bytes + work->appended_size + size <= most &&
-           work->queue.count < most / 32 + 16;
+           work->queue.count < frames_max(most);
 }
 
 static bool moves_again(const struct session *session) {
@@ -533,7 +535,8 @@ static enum session_result queue_message(struct session *session, struct frame *
 /* Drops the oldest until size bytes fit; nothing when that could never be. */
 static bool make_room(struct session *session, size_t size) {
     struct work *work = session->work;
-    if (send_queue_fixed_bytes(&work->queue) + size > session->terms->queue_bytes_max)
+    if (send_queue_fixed_bytes(&work->queue) + work->appended_size + size >
+        session->terms->queue_bytes_max)
         return false;
     while (!fits(session, size)) {
         if (!send_queue_drop_oldest(&work->queue))
@@ -609,11 +612,16 @@ enum session_result session_send(struct session *session, struct frame *frame) {
     return result;
 }
 
-/* The one timer serves for this too: if something else is due before, it leaves then. */
+/* The one timer serves for this too: if something else is due before, it leaves then. Nor does it
+   wait until the queue would be full of it. */
 static void wait_for_more(struct session *session) {
     struct work *work = session->work;
     struct loop *loop = loop_current();
-    uint32_t ms = session->terms->flush_ms;
+    uint32_t ms = session->terms->flush_ms, most = session->terms->queue_bytes_max;
+    bool is_first = work->queue.count == 1 && work->queue.busy == 0 && work->appended == NULL;
+    bool is_much = work->queue.bytes >= most / 2 || work->queue.count >= frames_max(most) / 2;
+    if (is_much || !(is_first || work->waits))
+        queue_bytes(session);
     if (work->waits || work->bytes.queued)
         return;
     work->waits = true;

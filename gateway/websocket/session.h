@@ -62,7 +62,7 @@ struct session_line {
     void *data;
     int fd;
     uint16_t keeper;
-    bool reading, full;
+    bool reading : 1, full : 1, sending : 1;
 };
 
 struct session {

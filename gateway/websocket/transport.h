@@ -26,10 +26,11 @@ struct transport {
        bytes are lent until session_written, which never comes inside this call; one such write is
        outstanding at most. A connection that has failed takes everything and tells session_lost. */
     ssize_t (*write)(struct session *session, const struct iovec *parts, size_t count);
-    /* Room for size bytes that leave at the end of this turn, behind those that this asked for
-       before in it; they are to be filled in at once. They are a write that comes LATER, under way
-       from the first call on. NULL when there is no room, and NULL itself where it is not offered.
-       Never while another write is under way or the connection is full. */
+    /* Room for size bytes that leave at the end of this turn, right behind those that this session
+       asked for before in it, as one piece of memory; they are to be filled in at once. They are a
+       write that comes LATER, under way from the first call on. NULL when there is no such room,
+       and NULL itself where it is not offered. Never while another write is under way or the
+       connection is full. */
     void *(*append)(struct session *session, size_t size);
     /* Delivers input, or no more of it until told again; none is delivered before the first call,
        nor inside any. What is already buffered is kept. */

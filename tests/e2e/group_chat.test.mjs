@@ -66,6 +66,20 @@ test('all of a room hear one order, each in its form, and another room nothing',
   await leave(ann, ben, plain, eve);
 });
 
+test('plain members hear each of several messages that came in one packet', async () => {
+  const members = [];
+  for (let i = 0; i < 5; i++) members.push(await enterPlain('packet', ''));
+  members[0].send('settled');
+  for (const member of members) while (!(await member.next()).endsWith('settled'));
+  const words = Array.from({ length: 20 }, (_, i) => `word ${i}`);
+  const socket = members[0].socket._socket;
+  socket.cork();
+  for (const word of words) members[0].send(word);
+  socket.uncork();
+  for (const member of members) assert.deepEqual(await member.take(words.length), words);
+  await leave(...members);
+});
+
 test('who is here, who types and who leaves', async () => {
   const ann = await enter('who', 'nick=ann');
   const windows = [await enter('who', 'nick=ben&person=0123456789abcdef'),

@@ -466,6 +466,85 @@ START_TEST(what_follows_input_that_inflates_keeps_its_order) {
 }
 END_TEST
 
+/* --- two sessions --- */
+
+static struct session *other; /* beside `session`, by a transport of the same kind */
+static int other_client = -1;
+
+static void other_message(struct session *teller, enum opcode kind, const uint8_t *data,
+                          size_t size) {
+    ck_assert_ptr_eq(teller, other);
+    (void)kind;
+    (void)data;
+    (void)size;
+}
+
+static void other_closed(struct session *teller, int code, const char *reason, size_t size) {
+    ck_assert_ptr_eq(teller, other);
+    (void)code;
+    (void)reason;
+    (void)size;
+}
+
+static void other_released(struct session *gone) {
+    free(gone);
+    other = NULL;
+}
+
+static void open_other(void) {
+    static const struct session_events other_events = {other_message, NULL, other_closed,
+                                                       other_released};
+    static struct session_terms other_terms;
+    int ends[2];
+    other_terms = terms;
+    other_terms.events = &other_events;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    other_client = ends[1];
+    other = malloc(sizeof(*other));
+    ck_assert_ptr_nonnull(other);
+    session_begin(other, &other_terms);
+    plain_transport_attach(
+        other, h2o_evloop_socket_create(loop_h2o(loop), ends[0], H2O_SOCKET_FLAG_DONT_READ), 0);
+}
+
+static void close_other(void) {
+    session_abort(other);
+    WAIT_FOR(other == NULL);
+    close(other_client);
+}
+
+static void say(struct session *to, const char *text) {
+    ck_assert_int_eq(session_send_bytes(to, OPCODE_TEXT, text, strlen(text)), SESSION_SENT);
+}
+
+static void check_other(const char *wanted) {
+    char got[200];
+    size_t size = 0;
+    ssize_t more;
+    turn();
+    while ((more = recv(other_client, got + size, sizeof(got) - size, MSG_DONTWAIT)) > 0)
+        size += (size_t)more;
+    ck_assert_uint_eq(size, strlen(wanted));
+    ck_assert_int_eq(memcmp(got, wanted, size), 0);
+}
+
+/* What is said by turns to two of them in one turn of the loop reaches each alone and in order. */
+START_TEST(answers_to_two_by_turns_do_not_mix) {
+    open_plainly(_i);
+    open_other();
+    turn();
+    say(session, "one");
+    say(other, "SECRET");
+    say(session, "two");
+    say(other, "SAUCE");
+    say(session, "three");
+    WAIT_FOR(has_arrived("\x81\x03one\x81\x03two\x81\x05three", 17));
+    check_other("\x81\x06SECRET\x81\x05SAUCE");
+    ck_assert_uint_eq(session->counts.bytes_out, 17);
+    close_other();
+}
+END_TEST
+
 /* --- output --- */
 
 static void queue_texts(int count) {
@@ -786,6 +865,7 @@ int main(void) {
     add(tests, a_fast_peer_is_read_a_bounded_piece_a_turn);
     add(tests, a_peer_whose_input_inflates_is_read_a_bounded_piece_a_turn);
     add(tests, what_follows_input_that_inflates_keeps_its_order);
+    add(tests, answers_to_two_by_turns_do_not_mix);
     add(tests, messages_of_one_turn_arrive_together);
     add(tests, small_and_large_messages_keep_their_order);
     add(tests, a_peer_that_reads_late_gets_everything);

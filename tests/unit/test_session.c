@@ -318,11 +318,13 @@ START_TEST(whatever_leaves_takes_along_what_waits) {
     ck_assert_int_eq(send_text("mine"), SESSION_SENT);
     turn();
     check_sent("text(one) text(mine)");
+    turn();
     share_text("two");
     turn();
     receive(0x89, "?");
     turn();
     check_sent("text(one) text(mine) pong(?) text(two)");
+    turn();
     share_text("three");
     session_close(session, 1000, "", 0);
     turn();
@@ -345,6 +347,40 @@ START_TEST(pings_come_in_time_though_messages_wait) {
     check_sent("ping() text(one) text(two)");
     pass(10);
     check_sent("ping() text(one) text(two) ping()");
+}
+END_TEST
+
+START_TEST(what_waits_leaves_before_the_queue_is_full_of_it) {
+    char text[1001];
+    memset(text, 'x', 1000);
+    text[1000] = '\0';
+    terms.flush_ms = 1000 * SECONDS;
+    terms.queue_bytes_max = 16384;
+    fake.at_once = true;
+    fake.room = SIZE_MAX;
+    attach();
+    for (int i = 0; i < 100; i++) {
+        share_text(text);
+        turn();
+    }
+    ck_assert_uint_le(session_queued(session), 16384 / 2);
+    ck_assert_uint_ge(fake.writes, 10);
+    ck_assert_uint_le(fake.writes, 13);
+}
+END_TEST
+
+START_TEST(many_small_ones_leave_before_the_queue_has_too_many) {
+    terms.flush_ms = 1000 * SECONDS;
+    terms.queue_bytes_max = 32 * 84; /* 100 frames */
+    fake.at_once = true;
+    fake.room = SIZE_MAX;
+    attach();
+    for (int i = 0; i < 1000; i++) {
+        share_text("");
+        turn();
+    }
+    ck_assert_uint_ge(fake.writes, 15);
+    ck_assert_uint_le(fake.writes, 21);
 }
 END_TEST
 
@@ -1383,6 +1419,37 @@ START_TEST(no_limits_no_timers) {
 }
 END_TEST
 
+/* The clock that a session keeps has 32 bits, which are over after 49.7 days. */
+START_TEST(time_goes_on_when_the_clocks_bits_are_used_up) {
+    session_abort(session);
+    turns(3);
+    told_size = 0;
+    told[0] = '\0';
+    loop_skip(loop, (UINT64_C(1) << 32) - (loop_now(loop) & UINT32_MAX) - 40 * SECONDS);
+    turn();
+    terms.ping_ms = 60 * SECONDS;
+    terms.pong_ms = 20 * SECONDS;
+    terms.idle_ms = 500 * SECONDS;
+    session = malloc(sizeof(*session));
+    ck_assert_ptr_nonnull(session);
+    session_begin(session, &terms);
+    attach();
+    pass(30);
+    check_sent("");
+    pass(35);
+    check_sent("ping()");
+    receive(0x8a, "");
+    pass(55);
+    check_sent("ping()");
+    pass(10);
+    check_sent("ping() ping()");
+    pass(15);
+    check_told("");
+    pass(10);
+    check_told("closed 1006()");
+}
+END_TEST
+
 START_TEST(time_before_the_101_does_not_count) {
     terms.idle_ms = 3000 * SECONDS;
     terms.ping_ms = 1000 * SECONDS;
@@ -1412,6 +1479,8 @@ static void add_messages(TCase *tests) {
     tcase_add_test(tests, what_is_shared_waits_for_more_and_leaves_in_one_write);
     tcase_add_test(tests, whatever_leaves_takes_along_what_waits);
     tcase_add_test(tests, pings_come_in_time_though_messages_wait);
+    tcase_add_test(tests, what_waits_leaves_before_the_queue_is_full_of_it);
+    tcase_add_test(tests, many_small_ones_leave_before_the_queue_has_too_many);
     tcase_add_test(tests, a_session_that_ends_forgets_what_waits);
     tcase_add_test(tests, frames_and_messages_are_counted_each_way);
     tcase_add_test(tests, a_ping_is_answered_with_its_payload);
@@ -1502,6 +1571,7 @@ static void add_time(TCase *tests) {
     tcase_add_test(tests, a_message_in_either_direction_puts_off_idleness);
     tcase_add_test(tests, pings_do_not_put_off_idleness);
     tcase_add_test(tests, no_limits_no_timers);
+    tcase_add_test(tests, time_goes_on_when_the_clocks_bits_are_used_up);
     tcase_add_test(tests, time_before_the_101_does_not_count);
 }
 
