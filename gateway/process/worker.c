@@ -28,8 +28,8 @@
 
 /* Descriptors that are no connection: listeners, loops, logs, plugins, upstreams' first ones. */
 #define DESCRIPTORS_BESIDE 64
-#define CONNECTIONS_A_LOOP (LOOP_TIMERS_MAX / 4) /* each has two at most, but for its consumer's   \
-                                                  */
+/* Each has two timers at most, and its consumer's. */
+#define CONNECTIONS_A_LOOP (LOOP_TIMERS_MAX / 4)
 #define JOIN_GRACE_MS 2000
 
 /* All of it lives until the process ends; kept here so that it stays reachable. */
