@@ -205,12 +205,12 @@ static bool put_in(struct loop *to, struct chain letters) {
 
 static void wake(struct loop *loop) { eventfd_write(loop->wake_fd, 1); }
 
+/* The loop may be freed as soon as the letter is read, so it is woken before that can be. */
 static void post(struct loop *to, struct chain letters) {
     pthread_mutex_lock(&to->lock);
-    bool was_empty = put_in(to, letters);
-    pthread_mutex_unlock(&to->lock);
-    if (was_empty)
+    if (put_in(to, letters))
         wake(to);
+    pthread_mutex_unlock(&to->lock);
 }
 
 static void deliver_all(struct loop *loop, struct mail *letter) {
