@@ -1,14 +1,19 @@
 #include "config/config.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config/directives.h"
 #include "config/hosts.h"
 #include "config/load.h"
 #include "config/words.h"
 #include "net/tls.h"
+#include "observe/log.h"
 #include "route/router.h"
+#include "snapshot/snapshot.h"
 
 /* The configuration with what it owns and others need not see. */
 struct owned {
@@ -59,7 +64,8 @@ struct config *config_load(const char *path, const char *const *plugin_dirs,
                         .pool = &owned->pool,
                         .host = host,
                         .plugin_dirs = plugin_dirs,
-                        .plugin_dir_count = plugin_dir_count};
+                        .plugin_dir_count = plugin_dir_count,
+                        .may_write = snapshot_used() == NULL};
     size_t before = problems_reports(problems);
     yoml_t *root = tree_load(path, &owned->pool, problems);
     if (root != NULL) {
@@ -76,6 +82,27 @@ h2o_hostconf_t **config_hosts_for_port(struct config *config, unsigned port) {
     return hosts_for_port(&config->h2o, &((struct owned *)config)->pool, port);
 }
 
+void config_note_log(struct config *config, const char *path, int fd) {
+    config->logs = h2o_mem_realloc(config->logs, (config->log_count + 1) * sizeof(*config->logs));
+    config->logs[config->log_count++] =
+        (struct config_log){h2o_strdup(NULL, path, SIZE_MAX).base, fd};
+}
+
+bool config_reopen_logs(const struct config *config) {
+    bool all = true;
+    for (size_t i = 0; i != config->log_count; i++) {
+        int fd = snapshot_open_log(config->logs[i].path);
+        if (fd == -1 || dup3(fd, config->logs[i].fd, O_CLOEXEC) == -1) {
+            log_line(LOG_AT_ERROR, "can't open %s again: %s", config->logs[i].path,
+                     strerror(errno));
+            all = false;
+        }
+        if (fd != -1)
+            close(fd);
+    }
+    return all;
+}
+
 void config_free(struct config *config) {
     if (config == NULL)
         return;
@@ -89,6 +116,9 @@ void config_free(struct config *config) {
     for (size_t i = 0; i != config->listener_count; i++)
         tls_free(config->listeners[i].conf.tls);
     free(config->listeners);
+    for (size_t i = 0; i != config->log_count; i++)
+        free(config->logs[i].path);
+    free(config->logs);
     /* Made by libh2o for its proxy, and never freed by it. */
     SSL_CTX_free(config->h2o.proxy.ssl_ctx);
     h2o_mem_clear_pool(&owned->pool);

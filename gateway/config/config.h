@@ -18,8 +18,8 @@ struct router;
 struct sluice_host;
 
 struct config_listener {
-    struct listener_conf
-        conf; /* tls is made and owned here: who opens the listener sets it to NULL */
+    struct listener_conf conf; /* tls is made and owned here */
+    const char *key;           /* tells it from the others, here and in the next configuration */
     struct place place;
 };
 
@@ -27,6 +27,12 @@ struct config_listener {
 struct config_host {
     const char *name; /* as written */
     struct router *router;
+};
+
+/* An access log's file; libh2o owns the descriptor. */
+struct config_log {
+    char *path;
+    int fd;
 };
 
 struct config {
@@ -41,10 +47,15 @@ struct config {
     const char *user;         /* NULL: stay */
     const char *pid_file;     /* NULL: none; absolute */
     const char *error_log;    /* NULL: standard error; absolute */
+    const char *control;      /* the control socket; NULL: the default place; absolute */
     unsigned offload_threads; /* default 8 */
     size_t offload_queue;     /* default 1,000 */
     uint32_t drain_ms;        /* how long a stop may take; default 10 s */
+    uint32_t stuck_ms;        /* a thread that stands still for so long is ended with its process */
+    uint32_t retire_ms;       /* how long an older generation may take to end; default 60 s */
     enum batch_way io;        /* how WebSockets without TLS read and write; default AUTO */
+    struct config_log *logs;
+    size_t log_count;
 };
 
 /* Reads and checks the file. Everything is checked also for -t; nothing is bound, no thread is
@@ -59,6 +70,13 @@ struct config *config_load(const char *path, const char *const *plugin_dirs,
    the listener's port and to the scheme's default. Lives as long as the configuration. Main thread,
    after config_load. */
 h2o_hostconf_t **config_hosts_for_port(struct config *config, unsigned port);
+
+/* Remembers a log that libh2o writes to. While the configuration is loaded. */
+void config_note_log(struct config *config, const char *path, int fd);
+/* Opens the logs anew, under the same descriptors: a line goes to the old file or the new one.
+   False when one could not be opened: said in the log, and it goes on with the old file. Main
+   thread. */
+bool config_reopen_logs(const struct config *config);
 
 /* When no context uses it. NULL is fine. */
 void config_free(struct config *config);

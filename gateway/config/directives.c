@@ -11,6 +11,7 @@
 #include "config/checks.h"
 #include "config/units.h"
 #include "observe/nearest.h"
+#include "snapshot/snapshot.h"
 
 /* libh2o's callbacks are given no pointer of ours, so the load that runs is kept here. */
 static struct load *running;
@@ -317,4 +318,13 @@ TAKES_LIBH2OS_PLACE int h2o_configurator_apply_commands(h2o_configurator_context
     size_t before = problems_reports(running->problems);
     directives_walk(context, node, flags_mask, ignore_commands);
     return problems_reports(running->problems) == before ? 0 : -1;
+}
+
+/* Called where an access log's file is opened: the snapshot may hold it open already. */
+TAKES_LIBH2OS_PLACE int h2o_access_log_open_log(const char *path) {
+    assert(running != NULL);
+    int fd = snapshot_open_log(path);
+    if (fd != -1)
+        config_note_log(running->config, path, fd);
+    return fd;
 }

@@ -1,5 +1,6 @@
 #include "config/listen.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -181,26 +182,67 @@ static void check_once(struct load *load, const yoml_t *node, const struct liste
     }
 }
 
-static void read_listener(struct load *load, yoml_t *node) {
-    struct value values[LISTEN_FIELDS];
-    struct listener_conf conf = {0};
+/* The fields, and the address when they are right; false when it is not. */
+static bool read_fields(struct load *load, yoml_t *node, struct value *values,
+                        struct listener_conf *conf) {
     for (size_t i = 0; i != LISTEN_FIELDS; i++)
         values[i] = (struct value){.number = listen_fields[i].otherwise};
     bool right =
         node->type == YOML_TYPE_SCALAR
             ? fields_read_one(load, node, &listen_fields[LISTEN_PORT], &values[LISTEN_PORT])
             : fields_read(load, node, "listen", listen_fields, LISTEN_FIELDS, values);
+    return node->type != YOML_TYPE_SEQUENCE && right && read_address(load, node, values, conf);
+}
+
+bool listen_address(struct load *load, yoml_t *node, struct listener_conf *conf, bool *tls) {
+    struct value values[LISTEN_FIELDS];
+    bool right = read_fields(load, node, values, conf);
+    *tls = values[LISTEN_SSL].node != NULL;
+    return right;
+}
+
+static bool is_taken(const char *key, const char *(*keys)(const void *list, size_t index),
+                     const void *list, size_t count) {
+    for (size_t i = 0; i != count; i++)
+        if (strcmp(keys(list, i), key) == 0)
+            return true;
+    return false;
+}
+
+const char *listen_key(h2o_mem_pool_t *pool, const struct listener_conf *conf,
+                       const char *(*keys)(const void *list, size_t index), const void *list,
+                       size_t count) {
+    char key[LISTENER_KEY_MAX + 32];
+    listener_key(conf, key);
+    size_t size = strlen(key);
+    for (unsigned number = 2; is_taken(key, keys, list, count); number++)
+        snprintf(key + size, sizeof(key) - size, "#%u", number);
+    return h2o_strdup(pool, key, SIZE_MAX).base;
+}
+
+static const char *key_at(const void *list, size_t index) {
+    return ((const struct config_listener *)list)[index].key;
+}
+
+static void read_listener(struct load *load, yoml_t *node) {
+    struct value values[LISTEN_FIELDS];
+    struct listener_conf conf = {0};
+    bool right = read_fields(load, node, values, &conf);
     if (node->type == YOML_TYPE_SEQUENCE)
         return;
-    if (right && read_address(load, node, values, &conf))
+    if (right)
         check_once(load, node, &conf);
     if (values[LISTEN_SSL].node != NULL)
         conf.tls = read_ssl(load, values[LISTEN_SSL].node);
     struct config *config = load->config;
     config->listeners = h2o_mem_realloc(config->listeners,
                                         (config->listener_count + 1) * sizeof(*config->listeners));
+    bool has_address = conf.port != NULL || conf.unix_path != NULL;
+    const char *key = !has_address ? ""
+                                   : listen_key(load->pool, &conf, key_at, config->listeners,
+                                                config->listener_count);
     config->listeners[config->listener_count++] =
-        (struct config_listener){.conf = conf, .place = tree_place(node)};
+        (struct config_listener){.conf = conf, .key = key, .place = tree_place(node)};
 }
 
 void listen_read(struct load *load, yoml_t *node) {

@@ -18,6 +18,7 @@ struct load {
     const struct sluice_host *host;
     const char *const *plugin_dirs;
     size_t plugin_dir_count;
+    bool may_write;              /* runs with the rights of the start */
     struct config_host *current; /* the host whose paths and routes are being read, or NULL */
 };
 

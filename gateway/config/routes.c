@@ -1,6 +1,7 @@
 #include "config/routes.h"
 
 #include <ctype.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "group/group.h"
 #include "observe/nearest.h"
 #include "route/router.h"
+#include "snapshot/snapshot.h"
 
 #define SECOND 1000
 #define DAY 86400000
@@ -220,11 +222,39 @@ static bool find_plugin(struct draft *draft) {
     char *path = NULL;
     if (node->type != YOML_TYPE_SCALAR || node->data.scalar[0] == '\0')
         return complain(draft, node, "`consumer` takes the name of a plugin, or its path");
-    bool found = plugin_find(node->data.scalar, tree_directory(load->pool, node), load->plugin_dirs,
-                             load->plugin_dir_count, &path, &error);
-    bool loaded = found && plugin_load(path, load->host, &draft->plugin, &error);
+    char *key = plugin_key(node->data.scalar, tree_directory(load->pool, node));
+    const struct snapshot_entry *entry = snapshot_find(snapshot_used(), SNAPSHOT_PLUGIN, key);
+    bool loaded;
+    if (entry != NULL) {
+        loaded = plugin_load(entry->path, fcntl(entry->fd, F_DUPFD_CLOEXEC, 0), load->host,
+                             &draft->plugin, &error);
+    } else {
+        loaded = plugin_find(node->data.scalar, tree_directory(load->pool, node), load->plugin_dirs,
+                             load->plugin_dir_count, &path, &error) &&
+                 plugin_load(path, -1, load->host, &draft->plugin, &error);
+    }
     free(path);
+    free(key);
     return loaded || complain(draft, node, error.text);
+}
+
+/* Its plugin ended the worker again and again: until the next reload nothing of it runs. */
+static bool is_barred(const struct draft *draft, const yoml_t *node) {
+    if (node == NULL || node->type != YOML_TYPE_SCALAR)
+        return false;
+    char *key = plugin_key(node->data.scalar, tree_directory(draft->load->pool, node));
+    bool barred = snapshot_find(snapshot_used(), SNAPSHOT_BARRED, key) != NULL;
+    free(key);
+    return barred;
+}
+
+static int answer_barred(h2o_handler_t *handler, h2o_req_t *req) {
+    (void)handler;
+    h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("retry-after"), 0, NULL,
+                          H2O_STRLIT("60"));
+    h2o_send_error_503(req, "Service Unavailable", "Service Unavailable",
+                       H2O_SEND_ERROR_KEEP_HEADERS);
+    return 0;
 }
 
 static bool read_space(struct draft *draft) {
@@ -383,7 +413,10 @@ static void read_route(struct load *load, h2o_configurator_context_t *context, y
     size_t before = problems_reports(load->problems);
     bool right = read_match(&draft);
     make_path(&draft, context);
-    if (tree_get(node, "consumer") != NULL)
+    bool barred = is_barred(&draft, tree_get(node, "consumer"));
+    if (barred)
+        h2o_create_handler(draft.path, sizeof(h2o_handler_t))->on_req = answer_barred;
+    else if (tree_get(node, "consumer") != NULL)
         right = read_consumer(&draft) && right;
     else
         right = check_plain(&draft) && right;

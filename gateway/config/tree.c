@@ -1,4 +1,5 @@
 #include "config/tree.h"
+#include "snapshot/snapshot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -504,7 +505,7 @@ static bool read_bytes(struct reader *reader, int fd) {
 }
 
 static bool open_bytes(struct reader *reader) {
-    int fd = open(reader->file, O_RDONLY | O_CLOEXEC);
+    int fd = snapshot_open(reader->file);
     if (fd < 0)
         return false;
     bool done = fstat(fd, &reader->identity) == 0 && read_bytes(reader, fd);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "config/checks.h"
@@ -24,6 +25,9 @@ enum {
     WORD_USER,
     WORD_PID_FILE,
     WORD_ERROR_LOG,
+    WORD_CONTROL,
+    WORD_STUCK_TIMEOUT,
+    WORD_RETIRE_TIMEOUT,
     WORD_IO_URING,
     WORDS
 };
@@ -36,6 +40,9 @@ static const struct field word_fields[WORDS] = {
     [WORD_USER] = {"user", FIELD_TEXT, 0, 0, 0, false},
     [WORD_PID_FILE] = {"pid-file", FIELD_TEXT, 0, 0, 0, false},
     [WORD_ERROR_LOG] = {"error-log", FIELD_TEXT, 0, 0, 0, false},
+    [WORD_CONTROL] = {"control", FIELD_TEXT, 0, 0, 0, false},
+    [WORD_STUCK_TIMEOUT] = {"stuck-timeout", FIELD_MS, 1000, 3600000, 0, true},
+    [WORD_RETIRE_TIMEOUT] = {"retire-timeout", FIELD_MS, 1000, 86400000, 0, false},
     [WORD_IO_URING] = {"io-uring", FIELD_TEXT, 0, 0, 0, false},
 };
 
@@ -79,6 +86,22 @@ WORD(on_drain_timeout) {
     return 0;
 }
 
+WORD(on_stuck_timeout) {
+    struct value value = {0};
+    (void)context;
+    if (fields_read_one(load_of(command), node, &word_fields[WORD_STUCK_TIMEOUT], &value))
+        load_of(command)->config->stuck_ms = (uint32_t)value.number;
+    return 0;
+}
+
+WORD(on_retire_timeout) {
+    struct value value = {0};
+    (void)context;
+    if (fields_read_one(load_of(command), node, &word_fields[WORD_RETIRE_TIMEOUT], &value))
+        load_of(command)->config->retire_ms = (uint32_t)value.number;
+    return 0;
+}
+
 WORD(on_user) {
     struct load *load = load_of(command);
     struct value value = {0};
@@ -94,20 +117,38 @@ WORD(on_user) {
     return 0;
 }
 
+/* A file that the server makes while it runs. */
+static const char *read_own_file(struct load *load, const yoml_t *node, const char *text) {
+    char *path = tree_path(load->pool, node, text), *slash = strrchr(path, '/');
+    char *directory = h2o_strdup(load->pool, path, slash == path ? 1 : (size_t)(slash - path)).base;
+    if (slash[1] == '\0')
+        problems_error(load->problems, tree_place(node), "%s: a file's name belongs at the end",
+                       path);
+    else if (load->may_write && checks_directory(load, node, directory) &&
+             access(directory, W_OK) != 0)
+        problems_error(load->problems, tree_place(node), "%s: %s", directory, strerror(errno));
+    return path;
+}
+
 WORD(on_pid_file) {
     struct load *load = load_of(command);
     struct value value = {0};
     (void)context;
-    if (!fields_read_one(load, node, &word_fields[WORD_PID_FILE], &value))
+    if (fields_read_one(load, node, &word_fields[WORD_PID_FILE], &value))
+        load->config->pid_file = read_own_file(load, node, value.text);
+    return 0;
+}
+
+WORD(on_control) {
+    struct load *load = load_of(command);
+    struct value value = {0};
+    (void)context;
+    if (!fields_read_one(load, node, &word_fields[WORD_CONTROL], &value))
         return 0;
-    char *path = tree_path(load->pool, node, value.text), *slash = strrchr(path, '/');
-    char *directory = h2o_strdup(load->pool, path, slash == path ? 1 : (size_t)(slash - path)).base;
-    load->config->pid_file = path;
-    if (slash[1] == '\0')
-        problems_error(load->problems, tree_place(node), "%s: a file's name belongs at the end",
-                       path);
-    else if (checks_directory(load, node, directory) && access(directory, W_OK) != 0)
-        problems_error(load->problems, tree_place(node), "%s: %s", directory, strerror(errno));
+    load->config->control = read_own_file(load, node, value.text);
+    if (strlen(load->config->control) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+        problems_error(load->problems, tree_place(node),
+                       "the path of a socket has at most 107 bytes, made absolute");
     return 0;
 }
 
@@ -205,31 +246,35 @@ static const struct {
     const char *name;
     int flags;
     h2o_configurator_command_cb call;
+    bool is_process; /* says how the program runs, and needs nothing but its own value */
 } words[] = {
-    {"listen", H2O_CONFIGURATOR_FLAG_GLOBAL, on_listen},
-    {"num-threads", H2O_CONFIGURATOR_FLAG_GLOBAL, on_num_threads},
-    {"max-connections", H2O_CONFIGURATOR_FLAG_GLOBAL, on_max_connections},
-    {"user", H2O_CONFIGURATOR_FLAG_GLOBAL, on_user},
-    {"pid-file", H2O_CONFIGURATOR_FLAG_GLOBAL, on_pid_file},
-    {"error-log", H2O_CONFIGURATOR_FLAG_GLOBAL, on_error_log},
-    {"plugin-dir", H2O_CONFIGURATOR_FLAG_GLOBAL, on_plugin_dir},
+    {"listen", H2O_CONFIGURATOR_FLAG_GLOBAL, on_listen, false},
+    {"num-threads", H2O_CONFIGURATOR_FLAG_GLOBAL, on_num_threads, true},
+    {"max-connections", H2O_CONFIGURATOR_FLAG_GLOBAL, on_max_connections, true},
+    {"user", H2O_CONFIGURATOR_FLAG_GLOBAL, on_user, true},
+    {"pid-file", H2O_CONFIGURATOR_FLAG_GLOBAL, on_pid_file, true},
+    {"error-log", H2O_CONFIGURATOR_FLAG_GLOBAL, on_error_log, true},
+    {"control", H2O_CONFIGURATOR_FLAG_GLOBAL, on_control, true},
+    {"stuck-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_stuck_timeout, true},
+    {"retire-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_retire_timeout, true},
+    {"plugin-dir", H2O_CONFIGURATOR_FLAG_GLOBAL, on_plugin_dir, true},
     {"server-name", H2O_CONFIGURATOR_FLAG_GLOBAL | H2O_CONFIGURATOR_FLAG_EXPECT_SCALAR,
-     on_server_name},
-    {"offload", H2O_CONFIGURATOR_FLAG_GLOBAL, on_offload},
-    {"drain-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_drain_timeout},
-    {"io-uring", H2O_CONFIGURATOR_FLAG_GLOBAL, on_io_uring},
+     on_server_name, false},
+    {"offload", H2O_CONFIGURATOR_FLAG_GLOBAL, on_offload, true},
+    {"drain-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_drain_timeout, true},
+    {"io-uring", H2O_CONFIGURATOR_FLAG_GLOBAL, on_io_uring, false},
     {"hosts",
      H2O_CONFIGURATOR_FLAG_GLOBAL | H2O_CONFIGURATOR_FLAG_EXPECT_MAPPING |
          H2O_CONFIGURATOR_FLAG_DEFERRED,
-     hosts_read},
+     hosts_read, false},
     {"routes",
      H2O_CONFIGURATOR_FLAG_HOST | H2O_CONFIGURATOR_FLAG_EXPECT_SEQUENCE |
          H2O_CONFIGURATOR_FLAG_DEFERRED,
-     routes_read},
+     routes_read, false},
     {"paths",
      H2O_CONFIGURATOR_FLAG_HOST | H2O_CONFIGURATOR_FLAG_EXPECT_MAPPING |
          H2O_CONFIGURATOR_FLAG_DEFERRED,
-     hosts_read_paths},
+     hosts_read_paths, false},
 };
 
 void words_define(struct load *load) {
@@ -237,6 +282,16 @@ void words_define(struct load *load) {
     set->load = load;
     for (size_t i = 0; i != sizeof(words) / sizeof(*words); i++)
         h2o_configurator_define_command(&set->super, words[i].name, words[i].flags, words[i].call);
+}
+
+void words_read_process(struct load *load, const yoml_t *root) {
+    struct word_set set = {.load = load};
+    h2o_configurator_command_t command = {.configurator = &set.super};
+    for (size_t i = 0; i != sizeof(words) / sizeof(*words); i++) {
+        yoml_t *node = words[i].is_process ? tree_get(root, words[i].name) : NULL;
+        if (node != NULL)
+            words[i].call(&command, NULL, node);
+    }
 }
 
 static unsigned usable_processors(void) {
@@ -257,13 +312,19 @@ static void add_types(h2o_mimemap_t *types) {
         h2o_mimemap_define_mimetype(types, added[i][0], added[i][1], NULL);
 }
 
-void words_set_defaults(struct config *config) {
-    add_types(config->h2o.mimemap);
+void words_set_process_defaults(struct config *config) {
     config->num_threads = usable_processors();
     config->max_connections = 1024;
     config->offload_threads = (unsigned)offload_fields[OFFLOAD_THREADS].otherwise;
     config->offload_queue = (size_t)offload_fields[OFFLOAD_QUEUE].otherwise;
     config->drain_ms = 10000;
+    config->stuck_ms = 10000;
+    config->retire_ms = 60000;
+}
+
+void words_set_defaults(struct config *config) {
+    words_set_process_defaults(config);
+    add_types(config->h2o.mimemap);
     config->h2o.server_name = h2o_iovec_init("sluice", 6);
     config->h2o.max_request_entity_size = 1 << 20;
     /* One time for head and body together: libh2o's ten seconds cut off slow uploads. */

@@ -13,4 +13,9 @@ void words_define(struct load *load);
 /* What holds when the file does not say. */
 void words_set_defaults(struct config *config);
 
+/* Only the words that say how the program itself runs (threads, user, files of its own, times), and
+   their defaults: what the supervisor needs to know. libh2o is not asked. */
+void words_read_process(struct load *load, const yoml_t *root);
+void words_set_process_defaults(struct config *config);
+
 #endif

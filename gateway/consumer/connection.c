@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,15 +91,16 @@ struct connections {
     struct timer drained;
     const char *drain_reason; /* NULL until a stop has begun */
     int drain_code;
+    uint32_t retry_ms, retry_next; /* 0: no retry is told */
 };
 
 static sluice_route *route_of(const sluice_conn *conn) { return instance_of(conn->session.terms); }
 
-#define RUN_HOOK(conn, name, ...)                                                                  \
+#define RUN_HOOK(conn, name, kind, ...)                                                            \
     do {                                                                                           \
         const sluice_consumer *consumer_ = instance_consumer(route_of(conn));                      \
         if (consumer_->name != NULL) {                                                             \
-            struct hook hook_ = hook_enter(instance_name(route_of(conn)), #name);                  \
+            struct hook hook_ = hook_enter(instance_owner(route_of(conn)), kind);                  \
             consumer_->name(__VA_ARGS__);                                                          \
             hook_leave(&hook_);                                                                    \
         }                                                                                          \
@@ -250,7 +252,7 @@ static void drop_timers(sluice_conn *conn) {
     while ((timer = conn->work->timers) != NULL) {
         conn->work->timers = timer->next;
         loop_timer_clear(loop_current(), &timer->timer);
-        struct hook hook = hook_enter(instance_name(route_of(conn)), "timer");
+        struct hook hook = hook_enter(instance_owner(route_of(conn)), HOOK_TIMER);
         timer->fn(NULL, timer->arg);
         hook_leave(&hook);
         free(timer);
@@ -276,7 +278,7 @@ static void finish(sluice_conn *conn) {
         work->door->left(work->door_data);
     work->door = NULL;
     drop_timers(conn);
-    RUN_HOOK(conn, release, conn);
+    RUN_HOOK(conn, release, HOOK_RELEASE, conn);
     work->req = NULL;
     leave_place(connections_of(loop), conn);
     instance_count(route_of(conn), -1);
@@ -306,12 +308,12 @@ static void on_message(struct session *session, enum opcode kind, const uint8_t 
     sluice_message message = {data, (uint32_t)size,
                               kind == OPCODE_TEXT ? SLUICE_TEXT : SLUICE_BINARY};
     if (!conn->stopped)
-        RUN_HOOK(conn, receive, conn, message);
+        RUN_HOOK(conn, receive, HOOK_RECEIVE, conn, message);
 }
 
 static void on_unblocked(struct session *session, uint64_t dropped) {
     sluice_conn *conn = conn_of(session);
-    RUN_HOOK(conn, dropped, conn, dropped);
+    RUN_HOOK(conn, dropped, HOOK_DROPPED, conn, dropped);
 }
 
 static void on_closed(struct session *session, int code, const char *reason, size_t reason_size) {
@@ -325,7 +327,7 @@ static void on_closed(struct session *session, int code, const char *reason, siz
     group_leave_all(groups_of(loop_current()), &conn->member);
     work_of(conn)->close_reason = text;
     if (!conn->stopped)
-        RUN_HOOK(conn, disconnect, conn, code);
+        RUN_HOOK(conn, disconnect, HOOK_DISCONNECT, conn, code);
     conn->work->close_reason = NULL;
     finish(conn);
 }
@@ -344,7 +346,7 @@ static void on_event(struct member *member, const char *group, struct frame *fra
     sluice_message message = {payload, (uint32_t)size,
                               frame_opcode(frame) == OPCODE_TEXT ? SLUICE_TEXT : SLUICE_BINARY};
     if (!conn->stopped)
-        RUN_HOOK(conn, event, conn, group, message);
+        RUN_HOOK(conn, event, HOOK_EVENT, conn, group, message);
 }
 
 static struct session *session_of(struct member *member) {
@@ -385,14 +387,29 @@ static void set_answer(sluice_conn *conn, int status, const void *body, size_t s
     loop_queue(loop_current(), LOOP_ANSWERS, &work->answering);
 }
 
+/* Steps of the golden section fall evenly into the time, however many there are. */
+static uint32_t next_retry(struct connections *all) {
+    all->retry_next += 2654435769u;
+    return (uint32_t)((uint64_t)all->retry_next * (all->retry_ms + UINT64_C(1)) >> 32);
+}
+
+static void close_drained(sluice_conn *conn) {
+    struct connections *all = connections_of(loop_current());
+    char retry[32];
+    const char *reason = all->drain_reason;
+    if (all->retry_ms != 0) {
+        snprintf(retry, sizeof(retry), "retry=%u", next_retry(all));
+        reason = retry;
+    }
+    session_close(&conn->session, all->drain_code, reason, strlen(reason));
+}
+
 static void on_deadline(struct timer *timer) {
     sluice_conn *conn = H2O_STRUCT_FROM_MEMBER(struct conn_work, deadline, timer)->conn;
-    const struct connections *all = connections_of(loop_current());
     if (conn->state == DECIDING)
         set_answer(conn, 504, NULL, 0, false);
     else if (has_session(conn))
-        session_close(&conn->session, all->drain_code, all->drain_reason,
-                      strlen(all->drain_reason));
+        close_drained(conn);
     rest(conn);
 }
 
@@ -522,11 +539,11 @@ static sluice_conn *make_conn(sluice_route *route, const struct connection_reque
 
 static void run_first_hook(sluice_conn *conn) {
     if (!conn->is_handshake)
-        RUN_HOOK(conn, http, conn);
+        RUN_HOOK(conn, http, HOOK_HTTP, conn);
     else if (instance_consumer(route_of(conn))->connect == NULL)
         connection_accept(conn, NULL);
     else
-        RUN_HOOK(conn, connect, conn);
+        RUN_HOOK(conn, connect, HOOK_CONNECT, conn);
 }
 
 sluice_conn *connection_open(struct loop *loop, sluice_route *route,
@@ -640,7 +657,7 @@ static void on_timer(struct timer *timer) {
     struct conn_timer *fired = (struct conn_timer *)timer;
     sluice_conn *conn = fired->conn;
     unlink_timer(fired);
-    struct hook hook = hook_enter(instance_name(route_of(conn)), "timer");
+    struct hook hook = hook_enter(instance_owner(route_of(conn)), HOOK_TIMER);
     fired->fn(conn, fired->arg);
     hook_leave(&hook);
     free(fired);
@@ -692,7 +709,7 @@ static void drain_one(sluice_conn *conn, uint32_t ms, uint64_t wait_ms, bool is_
     if (!has_session(conn))
         return;
     if (is_first && !conn->stopped)
-        RUN_HOOK(conn, drain, conn, ms);
+        RUN_HOOK(conn, drain, HOOK_DRAIN, conn, ms);
     loop_timer_set(loop_current(), &work_of(conn)->deadline, wait_ms);
 }
 
@@ -710,6 +727,8 @@ static void abort_all(struct timer *timer) {
             cut(conn_at(all, i));
 }
 
+void connections_retry(struct loop *loop, uint32_t ms) { connections_of(loop)->retry_ms = ms; }
+
 /* Few connections are closed at once; many over half of the time, so that not all of them come back
  * in one moment. */
 void connections_drain(struct loop *loop, uint32_t ms, int code, const char *reason) {
@@ -725,6 +744,28 @@ void connections_drain(struct loop *loop, uint32_t ms, int code, const char *rea
         if (conn_at(all, i) != NULL)
             drain_one(conn_at(all, i), ms, 1 + number++ * window / (count + 1), is_first);
     loop_timer_set(loop, &all->drained, ms);
+}
+
+/* --- what an operator reads --- */
+
+void connections_each(struct loop *loop, void (*fn)(void *arg, const struct connection_view *view),
+                      void *arg) {
+    const struct connections *all = connections_of(loop);
+    uint64_t now = loop_now(loop);
+    for (uint32_t i = 0; i < all->used; i++) {
+        sluice_conn *conn = conn_at(all, i);
+        if (conn == NULL || !has_session(conn))
+            continue;
+        const struct session_counts *counts = &conn->session.counts;
+        const struct connection_view view = {
+            .id = connection_id(conn),
+            .route = instance_name(route_of(conn)),
+            .peer = connection_scope(conn, SLUICE_PEER, NULL),
+            .open_ms = counts->opened_at == 0 ? 0 : now - (uint64_t)counts->opened_at * 1000,
+            .counts = counts,
+            .queued = session_queued(&conn->session)};
+        fn(arg, &view);
+    }
 }
 
 /* --- what the host reads --- */

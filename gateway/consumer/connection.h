@@ -15,6 +15,7 @@
 
 struct loop;
 struct session;
+struct session_counts;
 
 /* How an answer leaves. Each is called once at most, from the ANSWERS stage, never after
  * connection_gone. */
@@ -64,6 +65,9 @@ unsigned connection_id_thread(sluice_id id);
    closes with the code spread over half of the time, aborts what is left at the end. Again: only
    the time changes. reason: lent for good. */
 void connections_drain(struct loop *loop, uint32_t ms, int code, const char *reason);
+/* The reason of those closes is `retry=<milliseconds>` instead, spread evenly from 0 to ms: so that
+   not all clients come back in one moment. Before connections_drain. */
+void connections_retry(struct loop *loop, uint32_t ms);
 
 /* What the host's functions do; as sluice/consumer.h says. */
 int connection_accept(sluice_conn *conn, const char *subprotocol);
@@ -81,6 +85,18 @@ const char *connection_param(const sluice_conn *conn, const char *name);
 size_t connection_queued(const sluice_conn *conn);
 /* The frame of a consumer's message, or why there can be none. [any] */
 int connection_frame(sluice_message message, struct frame **frame);
+
+/* What an operator is shown of an open WebSocket; borrowed during the call. */
+struct connection_view {
+    sluice_id id;
+    const char *route, *peer;
+    uint64_t open_ms;
+    const struct session_counts *counts;
+    size_t queued;
+};
+/* Each WebSocket of this loop. Loop's thread. */
+void connections_each(struct loop *loop, void (*fn)(void *arg, const struct connection_view *view),
+                      void *arg);
 
 /* Read by the host's other functions. */
 sluice_route *connection_route(const sluice_conn *conn);

@@ -11,15 +11,17 @@ static uint64_t now_ns(void) {
     return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
 }
 
-struct hook hook_enter(const char *route, const char *name) {
-    return (struct hook){route, name, now_ns()};
+struct hook hook_enter(const struct hook_owner *owner, enum page_hook kind) {
+    return (struct hook){owner->route, kind, page_go(owner->page_name, kind), now_ns()};
 }
 
 void hook_leave(const struct hook *hook) {
+    page_back(hook->was_at);
     uint64_t took_ms = (now_ns() - hook->began_ns) / 1000000;
     if (took_ms > HOOK_BUDGET_MS)
         log_line(LOG_AT_WARNING,
                  "%s: %s held its thread for %llu ms (the budget is %d ms): blocking work belongs "
                  "in sluice_offload",
-                 hook->route, hook->name, (unsigned long long)took_ms, HOOK_BUDGET_MS);
+                 hook->route, page_hook_name(hook->kind), (unsigned long long)took_ms,
+                 HOOK_BUDGET_MS);
 }

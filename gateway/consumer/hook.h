@@ -7,18 +7,26 @@
 
 #include <stdint.h>
 
+#include "observe/page.h"
+
 /* How long a hook may take, in milliseconds, before it is logged. */
 #define HOOK_BUDGET_MS 100
 
+/* Whose hooks they are. */
+struct hook_owner {
+    const char *route;  /* its name */
+    unsigned page_name; /* its number in the page, or 0 */
+};
+
 struct hook {
     const char *route;
-    const char *name;
+    enum page_hook kind;
+    unsigned was_at;
     uint64_t began_ns;
 };
 
-/* Around each call into a plugin, on the thread that makes it. route: its name, lent until
-   hook_leave; name: the hook's, a string constant. */
-struct hook hook_enter(const char *route, const char *name);
+/* Around each call into a plugin, on the thread that makes it. owner: lent until hook_leave. */
+struct hook hook_enter(const struct hook_owner *owner, enum page_hook kind);
 void hook_leave(const struct hook *hook);
 
 #endif

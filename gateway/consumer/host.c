@@ -47,18 +47,21 @@ static struct promise *make_promise(sluice_conn *conn, void *arg) {
     promise->route = connection_route(conn);
     promise->arg = arg;
     owed[loop_index(promise->loop)]++;
+    instance_count(promise->route, 1); /* the hook is its, whatever becomes of the connection */
     return promise;
 }
 
 static void drop_promise(struct promise *promise) {
-    if (promise != NULL)
-        owed[loop_index(promise->loop)]--;
+    if (promise == NULL)
+        return;
+    owed[loop_index(promise->loop)]--;
+    instance_count(promise->route, -1);
     free(promise);
 }
 
-static struct hook begin(const struct promise *promise, sluice_conn **conn, const char *name) {
+static struct hook begin(const struct promise *promise, sluice_conn **conn, enum page_hook kind) {
     *conn = connection_find(promise->loop, promise->id);
-    return hook_enter(instance_name(promise->route), name);
+    return hook_enter(instance_owner(promise->route), kind);
 }
 
 static void end(struct promise *promise, const struct hook *hook) {
@@ -109,7 +112,7 @@ static void on_report(void *arg, const struct group_report *report) {
     sluice_conn *conn;
     sluice_send_report told = {sizeof(told), report->matched, report->queued, report->dropped,
                                report->position};
-    struct hook hook = begin(promise, &conn, "report");
+    struct hook hook = begin(promise, &conn, HOOK_GROUP_SEND);
     promise->fn.report(conn, promise->arg, &told);
     end(promise, &hook);
 }
@@ -147,7 +150,7 @@ static void on_listing(void *arg, const struct group_listing_entry *members, siz
         abort();
     for (size_t i = 0; i < count; i++)
         told[i] = (sluice_member){members[i].id, members[i].info};
-    struct hook hook = begin(promise, &conn, "members");
+    struct hook hook = begin(promise, &conn, HOOK_GROUP_MEMBERS);
     promise->fn.members(conn, promise->arg, told, count, total);
     end(promise, &hook);
     free(told);
@@ -187,7 +190,7 @@ static void work_promise(void *arg) {
 static void done_promise(void *arg) {
     struct promise *promise = arg;
     sluice_conn *conn;
-    struct hook hook = begin(promise, &conn, "offload done");
+    struct hook hook = begin(promise, &conn, HOOK_OFFLOAD);
     promise->fn.done(conn, promise->arg);
     end(promise, &hook);
 }
@@ -217,7 +220,7 @@ static void deliver_post(struct mail *mail, struct loop *to) {
     if (conn == NULL) {
         posted->fn(NULL, posted->arg);
     } else {
-        struct hook hook = hook_enter(instance_name(connection_route(conn)), "post");
+        struct hook hook = hook_enter(instance_owner(connection_route(conn)), HOOK_POST);
         posted->fn(conn, posted->arg);
         hook_leave(&hook);
     }

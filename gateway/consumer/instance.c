@@ -9,6 +9,7 @@
 #include "consumer/connection.h"
 #include "consumer/hook.h"
 #include "consumer/plugin.h"
+#include "consumer/scope.h"
 #include "loop/loop.h"
 
 #define EVERY_MAX 64
@@ -42,8 +43,10 @@ struct sluice_route {
     void *data;
     struct text *texts;
     sluice_thread *threads[LOOPS_MAX]; /* each set and read by its own thread */
-    const struct capture_names *captures;
-    atomic_size_t connections;
+    struct capture_names captures;     /* its own copies */
+    struct hook_owner owner;
+    unsigned owners;
+    atomic_size_t users;
 };
 
 static struct offload *offload_pool;
@@ -58,6 +61,10 @@ static void free_route(sluice_route *route) {
         next = text->next;
         free(text);
     }
+    for (size_t i = 0; i < route->captures.count; i++)
+        free((char *)route->captures.names[i]);
+    free((char **)route->captures.names);
+    page_forget(route->owner.page_name);
     free((char *)route->conf.name);
     free((char *)route->conf.space);
     free(route);
@@ -66,7 +73,7 @@ static void free_route(sluice_route *route) {
 static int run_open(sluice_route *route) {
     if (route->consumer->open == NULL)
         return 0;
-    struct hook hook = hook_enter(route->conf.name, "open");
+    struct hook hook = hook_enter(&route->owner, HOOK_OPEN);
     int result = route->consumer->open(route, &route->data);
     hook_leave(&hook);
     return result;
@@ -81,6 +88,10 @@ sluice_route *instance_open(const struct instance_conf *conf, struct error *erro
     route->conf.space = strdup(conf->space);
     route->conf.terms.events = connection_events();
     route->consumer = plugin_consumer(conf->plugin);
+    route->owners = 1;
+    route->owner =
+        (struct hook_owner){route->conf.name, page_name(route->conf.name, route->consumer->name,
+                                                        plugin_path(conf->plugin))};
     int result = run_open(route);
     route->conf.options = NULL;
     if (result == 0)
@@ -90,12 +101,17 @@ sluice_route *instance_open(const struct instance_conf *conf, struct error *erro
     return NULL;
 }
 
+sluice_route *instance_share(sluice_route *route) {
+    route->owners++;
+    return route;
+}
+
 void instance_close(sluice_route *route) {
-    if (route == NULL)
+    if (route == NULL || --route->owners > 0)
         return;
-    assert(atomic_load(&route->connections) == 0);
+    assert(instance_users(route) == 0);
     if (route->consumer->shut != NULL) {
-        struct hook hook = hook_enter(route->conf.name, "shut");
+        struct hook hook = hook_enter(&route->owner, HOOK_SHUT);
         route->consumer->shut(route, route->data);
         hook_leave(&hook);
     }
@@ -123,7 +139,7 @@ bool instance_start(sluice_route *route, struct loop *loop) {
     route->threads[loop_index(loop)] = thread;
     if (route->consumer->thread_start == NULL)
         return true;
-    struct hook hook = hook_enter(route->conf.name, "thread_start");
+    struct hook hook = hook_enter(&route->owner, HOOK_THREAD_START);
     int result = route->consumer->thread_start(thread, route, &thread->data);
     hook_leave(&hook);
     if (result == 0)
@@ -137,7 +153,7 @@ void instance_stop(sluice_route *route, struct loop *loop) {
     if (thread == NULL)
         return;
     if (route->consumer->thread_stop != NULL) {
-        struct hook hook = hook_enter(route->conf.name, "thread_stop");
+        struct hook hook = hook_enter(&route->owner, HOOK_THREAD_STOP);
         route->consumer->thread_stop(thread, thread->data);
         hook_leave(&hook);
     }
@@ -147,7 +163,7 @@ void instance_stop(sluice_route *route, struct loop *loop) {
 static void on_every(struct timer *timer) {
     struct every *every = (struct every *)timer;
     loop_timer_set(every->thread->loop, timer, every->ms);
-    struct hook hook = hook_enter(every->thread->route->conf.name, "every");
+    struct hook hook = hook_enter(&every->thread->route->owner, HOOK_EVERY);
     every->fn(every->thread, every->arg);
     hook_leave(&hook);
 }
@@ -170,10 +186,20 @@ int instance_every(sluice_thread *thread, uint64_t ms, sluice_every_fn fn, void 
 /* --- what others read --- */
 
 void instance_set_captures(sluice_route *route, const struct capture_names *captures) {
-    route->captures = captures;
+    const char **names = calloc(captures->count + 1, sizeof(*names));
+    if (names == NULL)
+        abort();
+    for (size_t i = 0; i < captures->count; i++)
+        if (captures->names[i] != NULL && (names[i] = strdup(captures->names[i])) == NULL)
+            abort();
+    route->captures = (struct capture_names){names, captures->count};
 }
 
-const struct capture_names *instance_captures(const sluice_route *route) { return route->captures; }
+const struct capture_names *instance_captures(const sluice_route *route) {
+    return &route->captures;
+}
+
+const struct hook_owner *instance_owner(const sluice_route *route) { return &route->owner; }
 
 sluice_route *instance_of(const struct session_terms *terms) {
     return (sluice_route *)((uintptr_t)terms - offsetof(struct sluice_route, conf.terms));
@@ -197,11 +223,11 @@ void *instance_thread_data(const sluice_route *route, const struct loop *loop) {
 }
 
 void instance_count(sluice_route *route, int change) {
-    atomic_fetch_add_explicit(&route->connections, (size_t)change, memory_order_relaxed);
+    atomic_fetch_add_explicit(&route->users, (size_t)change, memory_order_relaxed);
 }
 
-size_t instance_connections(const sluice_route *route) {
-    return atomic_load_explicit(&route->connections, memory_order_relaxed);
+size_t instance_users(const sluice_route *route) {
+    return atomic_load_explicit(&route->users, memory_order_relaxed);
 }
 
 const struct option_source *instance_options(const sluice_route *route) {

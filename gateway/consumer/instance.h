@@ -15,6 +15,7 @@
 /* The longest that a consumer's timer may take: 30 days. */
 #define INSTANCE_TIMER_MS_MAX (30ull * 24 * 3600 * 1000)
 
+struct hook_owner;
 struct plugin;
 struct loop;
 struct offload;
@@ -48,11 +49,13 @@ struct instance_conf {
 /* Opens it: runs the consumer's open hook. NULL when that returned other than 0: error says so,
    unless the option source was told more. Main thread. */
 sluice_route *instance_open(const struct instance_conf *conf, struct error *error);
-/* Runs shut and frees it, when no connection of it is left. NULL is fine. */
+/* Another owner. Main thread. */
+sluice_route *instance_share(sluice_route *route);
+/* Gives an ownership up; the last one runs shut and frees it, when nothing uses it any more. Main
+   thread. NULL is fine. */
 void instance_close(sluice_route *route);
 
-/* What its requests' captures are called; lent for its life. Before the first connection. Main
- * thread. */
+/* What its requests' captures are called; copied. Before the first connection. Main thread. */
 void instance_set_captures(sluice_route *route, const struct capture_names *captures);
 
 /* Runs thread_start on this loop's thread, and thread_stop at its end. False when thread_start
@@ -76,9 +79,11 @@ const struct capture_names *instance_captures(const sluice_route *route);
 void *instance_data(const sluice_route *route);
 sluice_thread *instance_thread(const sluice_route *route, const struct loop *loop);
 void *instance_thread_data(const sluice_route *route, const struct loop *loop);
-/* Live connections, over all threads. */
+/* Who its hooks belong to; lives as long as the route. */
+const struct hook_owner *instance_owner(const sluice_route *route);
+/* Live connections, and callbacks owed to those that have ended, over all threads. */
 void instance_count(sluice_route *route, int change);
-size_t instance_connections(const sluice_route *route);
+size_t instance_users(const sluice_route *route);
 /* The option source while open runs, else NULL. */
 const struct option_source *instance_options(const sluice_route *route);
 /* As sluice_option_text, but the text lives as long as the instance. */

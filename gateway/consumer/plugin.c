@@ -16,12 +16,9 @@
 #include "consumer/image.h"
 #include "observe/log.h"
 #include "observe/nearest.h"
+#include "observe/page.h"
+#include "snapshot/sealed.h"
 
-#ifndef MFD_EXEC /* Linux 6.3; older headers lack it */
-#define MFD_EXEC 0x0010U
-#endif
-
-#define FILE_BYTES_MAX (512u << 20)
 #define DATA_SIZE_MAX (1u << 20)
 #define DIGEST_SIZE 32
 #define NAME_MAX_COMPARED 64
@@ -57,88 +54,10 @@ static void copy_close(struct copy *copy) {
         close(copy->fd);
 }
 
-static const char *kind_of(mode_t mode) {
-    if (S_ISDIR(mode))
-        return "a directory";
-    if (S_ISFIFO(mode))
-        return "a pipe";
-    if (S_ISSOCK(mode))
-        return "a socket";
-    return "a device";
-}
-
-/* Without O_NONBLOCK a pipe of that name would hold the start up. */
-static int open_file(const char *path, struct error *error) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        error_set(error, "cannot be opened: %s", strerror(errno));
-        return -1;
-    }
+static bool map(struct copy *copy, struct error *error) {
     struct stat status;
-    if (fstat(fd, &status) != 0)
-        error_set(error, "cannot be examined: %s", strerror(errno));
-    else if (!S_ISREG(status.st_mode))
-        error_set(error, "is %s, not a file", kind_of(status.st_mode));
-    else if (status.st_size > (off_t)FILE_BYTES_MAX)
-        error_set(error, "is larger than %u MiB", FILE_BYTES_MAX >> 20);
-    else
-        return fd;
-    close(fd);
-    return -1;
-}
-
-static int create_memory_file(struct error *error) {
-    unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-    int fd = memfd_create("sluice-plugin", flags | MFD_EXEC);
-    if (fd < 0 && errno == EINVAL) /* a kernel before 6.3: every memory file may be executed */
-        fd = memfd_create("sluice-plugin", flags);
-    if (fd < 0 && errno == EACCES)
-        error_set(error, "cannot be loaded: the kernel forbids code in memory files; set the "
-                         "sysctl vm.memfd_noexec "
-                         "to 0 or 1");
-    else if (fd < 0)
-        error_set(error, "cannot be loaded: no memory file: %s", strerror(errno));
-    return fd;
-}
-
-static bool write_all(int fd, const char *bytes, size_t size) {
-    while (size > 0) {
-        ssize_t written = write(fd, bytes, size);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return false;
-        bytes += written;
-        size -= (size_t)written;
-    }
-    return true;
-}
-
-/* Copies to the end, whatever the file's size was said to be: it may change meanwhile. */
-static bool copy_bytes(int from, int to, struct error *error) {
-    char buffer[65536];
-    for (size_t total = 0;;) {
-        ssize_t count = read(from, buffer, sizeof(buffer));
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0)
-            return error_set(error, "cannot be read: %s", strerror(errno));
-        if (count == 0)
-            return true;
-        total += (size_t)count;
-        if (total > FILE_BYTES_MAX)
-            return error_set(error, "is larger than %u MiB", FILE_BYTES_MAX >> 20);
-        if (!write_all(to, buffer, (size_t)count))
-            return error_set(error, "cannot be copied to memory: %s", strerror(errno));
-    }
-}
-
-static bool seal(struct copy *copy, struct error *error) {
-    struct stat status;
-    if (fcntl(copy->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) !=
-            0 ||
-        fstat(copy->fd, &status) != 0)
-        return error_set(error, "cannot be sealed in memory: %s", strerror(errno));
+    if (fstat(copy->fd, &status) != 0)
+        return error_set(error, "cannot be examined: %s", strerror(errno));
     copy->size = (size_t)status.st_size;
     if (copy->size == 0)
         return error_set(error, "is empty: copy or build it again");
@@ -152,14 +71,10 @@ static bool seal(struct copy *copy, struct error *error) {
     return true;
 }
 
-static bool copy_open(struct copy *copy, const char *path, struct error *error) {
-    *copy = (struct copy){.fd = -1};
-    int fd = open_file(path, error);
-    if (fd < 0)
-        return false;
-    copy->fd = create_memory_file(error);
-    bool ok = copy->fd >= 0 && copy_bytes(fd, copy->fd, error) && seal(copy, error);
-    close(fd);
+/* Takes fd. */
+static bool copy_open(struct copy *copy, int fd, struct error *error) {
+    *copy = (struct copy){.fd = fd};
+    bool ok = fd >= 0 && map(copy, error);
     if (!ok)
         copy_close(copy);
     assert(!ok || copy->bytes);
@@ -244,9 +159,20 @@ static bool explain(const struct plugin *plugin, const struct image *image, cons
         newer_system ? " (it was built against newer libraries: build it on this system)" : "");
 }
 
-static bool open_plugin(struct plugin *plugin, const struct image *image, struct error *error) {
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+/* Its constructors run here. */
+static bool open_plugin(struct plugin *plugin, const struct image *image, const char *path,
+                        struct error *error) {
     snprintf(plugin->loaded_name, sizeof(plugin->loaded_name), "/proc/self/fd/%d", plugin->copy.fd);
+    unsigned name = page_name("", base_name(path), path);
+    unsigned was_at = page_go(name, HOOK_LOAD);
     plugin->handle = dlopen(plugin->loaded_name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    page_back(was_at);
+    page_forget(name);
     if (plugin->handle)
         return true;
     const char *said = dlerror();
@@ -309,7 +235,7 @@ static struct plugin *load_copy(const struct copy *copy, const char *path, struc
     if (!plugin)
         abort();
     plugin->copy = *copy;
-    if (!open_plugin(plugin, &image, error)) {
+    if (!open_plugin(plugin, &image, path, error)) {
         free(plugin);
         return NULL;
     }
@@ -322,10 +248,10 @@ static struct plugin *load_copy(const struct copy *copy, const char *path, struc
     return plugin;
 }
 
-static bool load(const char *path, const struct sluice_host *host, struct plugin **plugin,
-                 struct error *error) {
+static bool load(const char *path, int sealed, const struct sluice_host *host,
+                 struct plugin **plugin, struct error *error) {
     struct copy copy;
-    if (!copy_open(&copy, path, error))
+    if (!copy_open(&copy, sealed < 0 ? sealed_copy(path, error) : sealed, error))
         return false;
     *plugin = find_same(&copy);
     if (*plugin) {
@@ -411,11 +337,22 @@ static bool report_not_found(const char *name, const char *const *directories, s
     return false;
 }
 
-static bool find_path(const char *name, const char *base, char **path, struct error *error) {
-    bool relative = name[0] != '/' && base && base[0];
-    int length = relative ? asprintf(path, "%s/%s", base, name) : asprintf(path, "%s", name);
+static bool is_path(const char *name) {
+    size_t length = strlen(name);
+    return strchr(name, '/') || (length > 3 && strcmp(name + length - 3, ".so") == 0);
+}
+
+char *plugin_key(const char *name, const char *base) {
+    bool relative = is_path(name) && name[0] != '/' && base && base[0];
+    char *key;
+    int length = relative ? asprintf(&key, "%s/%s", base, name) : asprintf(&key, "%s", name);
     if (length < 0)
         abort();
+    return key;
+}
+
+static bool find_path(const char *name, const char *base, char **path, struct error *error) {
+    *path = plugin_key(name, base);
     if (access(*path, F_OK) == 0)
         return true;
     error_set(error, "there is no plugin file %s: %s", *path, strerror(errno));
@@ -426,11 +363,10 @@ static bool find_path(const char *name, const char *base, char **path, struct er
 
 bool plugin_find(const char *name, const char *base, const char *const *directories, size_t count,
                  char **path, struct error *error) {
-    size_t length = strlen(name);
     *path = NULL;
-    if (length == 0)
+    if (name[0] == '\0')
         return error_set(error, "a plugin's name is empty");
-    if (strchr(name, '/') || (length > 3 && strcmp(name + length - 3, ".so") == 0))
+    if (is_path(name))
         return find_path(name, base, path, error);
     for (size_t i = 0; i < count; i++) {
         *path = find_in(directories[i], name);
@@ -440,12 +376,12 @@ bool plugin_find(const char *name, const char *base, const char *const *director
     return report_not_found(name, directories, count, error);
 }
 
-bool plugin_load(const char *path, const struct sluice_host *host, struct plugin **plugin,
-                 struct error *error) {
+bool plugin_load(const char *path, int sealed, const struct sluice_host *host,
+                 struct plugin **plugin, struct error *error) {
     struct error reason;
     struct plugin *found = NULL;
     *plugin = NULL;
-    if (!load(path, host, &found, &reason))
+    if (!load(path, sealed, host, &found, &reason))
         return error_set(error, "%s %s", path, reason.text);
     *plugin = found;
     return true;

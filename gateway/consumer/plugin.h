@@ -22,11 +22,15 @@ struct plugin;
 bool plugin_find(const char *name, const char *base, const char *const *directories, size_t count,
                  char **path, struct error *error);
 
-/* Loads the file, or returns the plugin already loaded from the same content. host is handed to its
-   entry and lent for ever. The error says what is wrong and how to mend it. The plugin lives as
-   long as the process: borrowed. */
-bool plugin_load(const char *path, const struct sluice_host *host, struct plugin **plugin,
-                 struct error *error);
+/* What a snapshot calls the plugin: name, or the path that it stands for. Writes a text to free. */
+char *plugin_key(const char *name, const char *base);
+
+/* Loads the file, or returns the plugin already loaded from the same content. sealed: its sealed
+   copy, taken; -1: one is made of the file. host is handed to its entry and lent for ever. The
+   error says what is wrong and how to mend it. The plugin lives as long as the process: borrowed.
+ */
+bool plugin_load(const char *path, int sealed, const struct sluice_host *host,
+                 struct plugin **plugin, struct error *error);
 
 const sluice_consumer *plugin_consumer(const struct plugin *plugin);
 /* The path that it was first loaded from. */

@@ -8,10 +8,8 @@
 #include <sys/socket.h>
 
 #include "loop/loop.h"
-#include "net/tls.h"
 #include "observe/log.h"
 #include "websocket/plain_transport.h"
-#include "websocket/progress.h"
 
 #define LISTENING_MAX 8
 
@@ -21,13 +19,10 @@
 #define PAUSE_MS 200
 #define PAUSE_LOG_MS 60000
 
-#define SWEEP_MS 5000
-
 struct acceptor {
     struct loop *loop;
     const char *name;
-    h2o_accept_ctx_t accept;
-    struct tls *tls;
+    const struct reception *reception;
     struct connection_count *count;
 
     h2o_socket_t *listening[LISTENING_MAX];
@@ -37,74 +32,17 @@ struct acceptor {
     uint64_t pause_logged_at; /* 0: never */
 
     struct keeper keeper;
-    size_t open;             /* connections that are still counted */
-    h2o_linklist_t accepted; /* those that h2o serves */
-    struct timer sweep;      /* set while there are such */
+    struct crowd *upgraded; /* WebSockets over TLS */
+    size_t open;            /* connections that are still counted */
 };
-
-/* One for each connection that h2o serves. */
-struct accepted {
-    struct kept kept;
-    h2o_linklist_t link;
-    struct acceptor *acceptor;
-    h2o_socket_t *socket;
-    uint64_t taken;         /* a figure that moves whenever the client takes bytes */
-    uint64_t waiting_since; /* loop's clock; 0: nothing waited to be written at the last sweep */
-};
-
-/* --- clients that do not read --- */
-
-static void cut_off(struct accepted *accepted) {
-    progress_cut_off(h2o_socket_get_fd(accepted->socket));
-    atomic_fetch_add_explicit(&accepted->acceptor->count->stalled, 1, memory_order_relaxed);
-}
-
-static void check_progress(struct accepted *accepted, uint64_t now) {
-    if (!h2o_socket_is_writing(accepted->socket)) {
-        accepted->waiting_since = 0;
-        return;
-    }
-    uint64_t taken =
-        progress_of(h2o_socket_get_fd(accepted->socket), accepted->socket->bytes_written);
-    if (accepted->waiting_since == 0 || taken != accepted->taken) {
-        accepted->waiting_since = now;
-        accepted->taken = taken;
-        return;
-    }
-    if (now - accepted->waiting_since >= PROGRESS_STALL_MS) {
-        accepted->waiting_since = 0;
-        cut_off(accepted);
-    }
-}
-
-static void sweep(struct timer *timer) {
-    struct acceptor *acceptor = H2O_STRUCT_FROM_MEMBER(struct acceptor, sweep, timer);
-    uint64_t now = loop_now(acceptor->loop);
-    for (h2o_linklist_t *link = acceptor->accepted.next; link != &acceptor->accepted;
-         link = link->next)
-        check_progress(H2O_STRUCT_FROM_MEMBER(struct accepted, link, link), now);
-    if (!h2o_linklist_is_empty(&acceptor->accepted))
-        loop_timer_set(acceptor->loop, timer, SWEEP_MS);
-}
 
 /* --- a connection's begin and end --- */
 
 static void free_when_done(struct acceptor *acceptor) {
     if (acceptor->listening_count != 0 || acceptor->open != 0)
         return;
-    loop_timer_clear(acceptor->loop, &acceptor->sweep);
-    tls_free(acceptor->tls);
+    crowd_free(acceptor->upgraded);
     free(acceptor);
-}
-
-/* h2o serves it no more. */
-static void forget(struct accepted *accepted) {
-    h2o_linklist_unlink(&accepted->link);
-    free(accepted);
-}
-
-static void on_taken(struct kept *kept) {
-    forget(H2O_STRUCT_FROM_MEMBER(struct accepted, kept, kept));
 }
 
 static void count_out(struct keeper *keeper) {
@@ -119,16 +57,10 @@ static void count_stalled(struct keeper *keeper) {
     atomic_fetch_add_explicit(&acceptor->count->stalled, 1, memory_order_relaxed);
 }
 
-static void on_closed(void *data) {
-    struct accepted *accepted = H2O_STRUCT_FROM_MEMBER(struct accepted, kept, data);
-    struct keeper *keeper = accepted->kept.keeper;
-    forget(accepted);
-    count_out(keeper);
-}
-
 /* Counting first and giving back keeps the limit exact with several threads. */
 static bool count_one(struct connection_count *count) {
-    if (atomic_fetch_add_explicit(&count->open, 1, memory_order_relaxed) < count->most)
+    if (atomic_fetch_add_explicit(&count->open, 1, memory_order_relaxed) <
+        atomic_load_explicit(&count->most, memory_order_relaxed))
         return true;
     atomic_fetch_sub_explicit(&count->open, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&count->refused, 1, memory_order_relaxed);
@@ -147,7 +79,7 @@ static void refuse(const struct acceptor *acceptor, h2o_socket_t *socket) {
                                  "\r\n"
                                  "too many connections\n";
     char unread[4096];
-    if (acceptor->tls == NULL) {
+    if (acceptor->reception->accept.ssl_ctx == NULL) {
         int fd = h2o_socket_get_fd(socket);
         ssize_t sent = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
         ssize_t taken = recv(fd, unread, sizeof(unread), MSG_DONTWAIT);
@@ -162,16 +94,8 @@ static void admit(struct acceptor *acceptor, h2o_socket_t *socket) {
         refuse(acceptor, socket);
         return;
     }
-    struct accepted *accepted = h2o_mem_alloc(sizeof(*accepted));
-    *accepted = (struct accepted){
-        .kept = {&acceptor->keeper, on_taken}, .acceptor = acceptor, .socket = socket};
-    h2o_linklist_insert(&acceptor->accepted, &accepted->link);
     acceptor->open++;
-    socket->on_close.cb = on_closed;
-    socket->on_close.data = &accepted->kept;
-    if (acceptor->sweep.slot == 0)
-        loop_timer_set(acceptor->loop, &acceptor->sweep, SWEEP_MS);
-    h2o_accept(&acceptor->accept, socket);
+    crowd_admit(acceptor->reception, socket, &acceptor->keeper, acceptor->upgraded);
 }
 
 /* --- accepting --- */
@@ -221,16 +145,12 @@ struct acceptor *acceptor_create(struct loop *loop, const struct acceptor_conf *
     struct acceptor *acceptor = h2o_mem_alloc(sizeof(*acceptor));
     *acceptor = (struct acceptor){.loop = loop,
                                   .name = conf->name,
-                                  .accept = *conf->accept,
+                                  .reception = conf->reception,
                                   .count = conf->count,
                                   .listening_count = count,
                                   .keeper = {count_out, count_stalled},
-                                  .pause = {.run = accept_again},
-                                  .sweep = {.run = sweep}};
-    if (conf->tls != NULL)
-        acceptor->tls = tls_share(conf->tls);
-    acceptor->accept.ssl_ctx = conf->tls != NULL ? tls_context(conf->tls) : NULL;
-    h2o_linklist_init_anchor(&acceptor->accepted);
+                                  .upgraded = crowd_create(loop, &conf->count->stalled),
+                                  .pause = {.run = accept_again}};
     for (size_t i = 0; i < count; i++) {
         acceptor->listening[i] =
             h2o_evloop_socket_create(loop_h2o(loop), sockets[i], H2O_SOCKET_FLAG_DONT_READ);
@@ -240,8 +160,26 @@ struct acceptor *acceptor_create(struct loop *loop, const struct acceptor_conf *
     return acceptor;
 }
 
-void acceptor_stop(struct acceptor *acceptor) {
+void acceptor_change(struct acceptor *acceptor, const struct reception *reception) {
+    acceptor->reception = reception;
+}
+
+const struct reception *acceptor_reception(struct keeper *keeper) {
+    const struct acceptor *acceptor = H2O_STRUCT_FROM_MEMBER(struct acceptor, keeper, keeper);
+    return acceptor->listening_count == 0 ? NULL : acceptor->reception;
+}
+
+/* Whoever the kernel has let in already is served. */
+static void accept_waiting(struct acceptor *acceptor) {
+    for (size_t i = 0; i < acceptor->listening_count; i++)
+        for (h2o_socket_t *socket; (socket = h2o_evloop_socket_accept(acceptor->listening[i]));)
+            admit(acceptor, socket);
+}
+
+void acceptor_stop(struct acceptor *acceptor, bool is_shared) {
     loop_timer_clear(acceptor->loop, &acceptor->pause);
+    if (!is_shared)
+        accept_waiting(acceptor);
     for (size_t i = 0; i < acceptor->listening_count; i++)
         h2o_socket_close(acceptor->listening[i]);
     acceptor->listening_count = 0;

@@ -1,17 +1,18 @@
 /*
- * A thread's end of a listener: accepts into the thread's h2o context, counts what it accepted, and
- * cuts off clients that don't read. Everything here belongs to one loop and its thread.
+ * A thread's end of a listener: accepts for the newest generation and counts what it accepted. It
+ * outlives generations. Everything here belongs to one loop and its thread.
  */
 #ifndef SLUICE_NET_ACCEPTOR_H
 #define SLUICE_NET_ACCEPTOR_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
-#include "loop/h2o.h"
+#include "net/crowd.h"
 
+struct keeper;
 struct loop;
-struct tls;
 struct acceptor;
 
 /* All connections of the process against max-connections, WebSockets included: the count is left in
@@ -20,30 +21,31 @@ struct acceptor;
    zero but for most. */
 struct connection_count {
     atomic_size_t open;
-    size_t most;
+    atomic_size_t most;
     atomic_size_t refused; /* at the limit */
     atomic_size_t stalled; /* reset because the client did not read */
 };
 
 struct acceptor_conf {
-    const char *name;               /* of the listener, for the log. Lent until acceptor_stop. */
-    const h2o_accept_ctx_t *accept; /* copied, but for ssl_ctx, which is tls's; the context and the
-                                       hosts in it are lent */
-    struct tls *tls;                /* NULL: plain. Shared. */
-    struct connection_count *count; /* lent */
+    const char *name;                  /* of the listener, for the log. Lent until acceptor_stop. */
+    const struct reception *reception; /* lent until it is changed, and its crowd empty */
+    struct connection_count *count;    /* lent until the last connection accepted here has ended */
 };
 
-/* Accepts from these listening sockets (taken) from now on. What is lent is so until the last
-   connection accepted here has ended, unless said otherwise. At descriptor exhaustion accepting
-   pauses for a moment instead of spinning.
-
-   A connection that has had something to write for 60 s while its client took no byte of it is
-   reset: libh2o would wait for ever. That holds for upgraded ones too. */
+/* Accepts from these listening sockets (taken) from now on. At descriptor exhaustion accepting
+   pauses for a moment instead of spinning. */
 struct acceptor *acceptor_create(struct loop *loop, const struct acceptor_conf *conf,
                                  const int *sockets, size_t count);
 
-/* Accepts no more and closes the listening sockets. Frees itself once its last connection has
- * ended. */
-void acceptor_stop(struct acceptor *acceptor);
+/* New connections are another generation's from now on. */
+void acceptor_change(struct acceptor *acceptor, const struct reception *reception);
+
+/* Where this keeper's acceptor receives now; NULL when it has been stopped. */
+const struct reception *acceptor_reception(struct keeper *keeper);
+
+/* Accepts no more and closes the listening sockets. is_shared: another process has them too and
+   will serve whoever waits; else those are accepted first. Frees itself once its last connection
+   has ended. */
+void acceptor_stop(struct acceptor *acceptor, bool is_shared);
 
 #endif

@@ -319,6 +319,106 @@ struct address *address_open_path(const char *path, unsigned mode, unsigned thre
     return NULL;
 }
 
+/* --- sockets that were open before --- */
+
+static bool is_listening(int fd) {
+    int listens = 0;
+    socklen_t size = sizeof(listens);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0;
+}
+
+static bool read_place(int fd, struct place *place) {
+    int v6_only = 1;
+    socklen_t size = sizeof(v6_only);
+    *place = (struct place){.size = sizeof(place->address)};
+    if (getsockname(fd, (struct sockaddr *)&place->address, &place->size) != 0)
+        return false;
+    place->dual = place->address.ss_family == AF_INET6 &&
+                  getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, &size) == 0 && v6_only == 0;
+    return true;
+}
+
+static void close_all(const int *sockets, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        close(sockets[i]);
+}
+
+/* Every thread accepts from the one socket. */
+static bool share_one(struct address *address, int socket, struct error *error) {
+    address->sockets[0] = socket;
+    return duplicate(address, error);
+}
+
+static bool name_adopted(struct address *address, const struct place *place) {
+    const struct sockaddr_un *path = (const struct sockaddr_un *)&place->address;
+    address->is_path = place->address.ss_family == AF_UNIX;
+    if (address->is_path)
+        snprintf(address->text, sizeof(address->text), "%.107s", path->sun_path);
+    else
+        write_text(address, place);
+    return true;
+}
+
+struct address *address_adopt(const int *sockets, size_t count, unsigned threads,
+                              struct error *error) {
+    struct place place;
+    bool right = count == 1 || (count > 0 && count % threads == 0);
+    for (size_t i = 0; right && i < count; i++)
+        right = is_listening(sockets[i]) && fcntl(sockets[i], F_SETFL, O_NONBLOCK) == 0;
+    if (!right || !read_place(sockets[0], &place) || count / threads > ADDRESS_PLACES_MAX) {
+        error_set(error, "%zu inherited sockets are not what %u threads need", count, threads);
+        close_all(sockets, count);
+        return NULL;
+    }
+    struct address *address = create(threads, count == 1 ? 1 : count / threads);
+    name_adopted(address, &place);
+    if (count != 1)
+        memcpy(address->sockets, sockets, count * sizeof(*sockets));
+    else if (!share_one(address, sockets[0], error)) {
+        address_close(address);
+        return NULL;
+    }
+    return address;
+}
+
+static bool same_address(const struct place *a, const struct place *b) {
+    if (a->address.ss_family != b->address.ss_family || port_of(a) != port_of(b))
+        return false;
+    if (a->address.ss_family == AF_INET)
+        return ((const struct sockaddr_in *)&a->address)->sin_addr.s_addr ==
+               ((const struct sockaddr_in *)&b->address)->sin_addr.s_addr;
+    return memcmp(&((const struct sockaddr_in6 *)&a->address)->sin6_addr,
+                  &((const struct sockaddr_in6 *)&b->address)->sin6_addr,
+                  sizeof(struct in6_addr)) == 0;
+}
+
+static size_t wanted_places(const char *host, const char *port, struct place *places) {
+    struct error ignored;
+    if (host != NULL)
+        return resolve(host, port, places, &ignored);
+    all_addresses(&places[0], AF_INET6);
+    all_addresses(&places[1], AF_INET);
+    for (size_t i = 0; i < 2; i++)
+        set_port(&places[i], htons((in_port_t)strtoul(port, NULL, 10)));
+    return 2;
+}
+
+bool address_matches(int fd, const char *host, const char *port, const char *path) {
+    struct place bound, places[ADDRESS_PLACES_MAX];
+    if (!is_listening(fd) || !read_place(fd, &bound))
+        return false;
+    if (path != NULL)
+        return bound.address.ss_family == AF_UNIX &&
+               strcmp(((const struct sockaddr_un *)&bound.address)->sun_path, path) == 0;
+    if (bound.address.ss_family != AF_INET && bound.address.ss_family != AF_INET6)
+        return false;
+    size_t count = wanted_places(host, port, places);
+    for (size_t i = 0; i < count; i++)
+        if (same_address(&bound, &places[i]))
+            return true;
+    return false;
+}
+
 /* --- the rest of its life --- */
 
 static void remove_path(const struct address *address) {
@@ -350,6 +450,13 @@ size_t address_take(struct address *address, unsigned thread, int sockets[ADDRES
     }
     return address->places;
 }
+
+void address_own_path(struct address *address) {
+    if (address->is_path)
+        remember_file(address);
+}
+
+size_t address_places(const struct address *address) { return address->places; }
 
 const char *address_text(const struct address *address) { return address->text; }
 

@@ -28,12 +28,27 @@ struct address *address_open(const char *host, const char *port, unsigned thread
 struct address *address_open_path(const char *path, unsigned mode, unsigned threads,
                                   struct error *error);
 
+/* Sockets that listen already, from another process: thread after thread, as address_take gives
+   them; or one alone, which all threads share. Taken, also on failure: NULL when they are no
+   listening sockets of an address, or not as many as threads need. */
+struct address *address_adopt(const int *sockets, size_t count, unsigned threads,
+                              struct error *error);
+
+/* An adopted path's file is this address's too: address_close removes it. */
+void address_own_path(struct address *address);
+
+/* How many sockets each thread is given. */
+size_t address_places(const struct address *address);
+
 /* Closes the sockets not taken and removes the path, unless another program's socket has taken its
    place. NULL is accepted. */
 void address_close(struct address *address);
 
 /* Gives a thread its sockets, once: the caller closes them. Returns how many. Any thread. */
 size_t address_take(struct address *address, unsigned thread, int sockets[ADDRESS_PLACES_MAX]);
+
+/* Whether a listening socket is bound to what address_open or address_open_path would open. */
+bool address_matches(int fd, const char *host, const char *port, const char *path);
 
 /* 127.0.0.1:8080, [::1]:8080 (loopback where all addresses are served) or the path. Borrowed. */
 const char *address_text(const struct address *address);

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "observe/log.h"
+#include "snapshot/snapshot.h"
 
 /* RFC 9325 section 4.2: forward secrecy and authenticated encryption. Where a processor has AES the
    shorter key is as safe and faster; clients without it say so by naming ChaCha20 first
@@ -210,7 +211,8 @@ static const char *last_reason(void) {
 }
 
 static FILE *open_file(const char *path, struct error *error) {
-    FILE *file = fopen(path, "re");
+    int fd = snapshot_open(path);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
     struct stat status;
     if (file == NULL) {
         error_set(error, "%s: can't be read: %s", path, strerror(errno));

@@ -10,6 +10,7 @@
 
 #include "loop/h2o.h"
 #include "loop/loop.h"
+#include "websocket/plain_transport.h"
 #include "websocket/session.h"
 #include "websocket/transport.h"
 
@@ -256,6 +257,7 @@ static const struct transport over_h2o = {
 
 void h2o_transport_attach(struct session *session, h2o_socket_t *socket, size_t reqsize) {
     struct h2o_transport *transport = h2o_mem_alloc(sizeof(*transport));
+    struct kept *kept = socket->on_close.data;
     *transport = (struct h2o_transport){
         .session = session, .loop = loop_current(), .socket = socket, .resume = {.run = on_resume}};
     session->line = (struct session_line){.data = transport};
@@ -263,5 +265,7 @@ void h2o_transport_attach(struct session *session, h2o_socket_t *socket, size_t 
     h2o_buffer_consume(&socket->input, reqsize);
     const int size = TLS_RECEIVE_BYTES;
     setsockopt(h2o_socket_get_fd(socket), SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    if (kept != NULL)
+        kept->upgraded(kept);
     session_attach(session, &over_h2o);
 }

@@ -29,6 +29,8 @@ struct kept {
     struct keeper *keeper;
     /* The socket has left h2o: on_close is not called, and kept is not used any more. */
     void (*taken)(struct kept *kept);
+    /* The socket stays in h2o, but h2o serves it no more; on_close is still called. */
+    void (*upgraded)(struct kept *kept);
 };
 
 /* The way for threads that start to serve from here on; BATCH_AUTO before. Main thread. */

@@ -134,7 +134,7 @@ for (const ring of ['AUTO', 'OFF']) {
             play(cell, deflates ? compressedHandshakes : plainHandshakes, bare);
             test('memory stays bounded', () => {
               // A sanitizer keeps for a while what was freed.
-              assert.ok(peak(server.pid) < (slowness > 1 ? 1024 : 64) * 1024, `${peak(server.pid)} kB`);
+              assert.ok(peak(server.worker) < (slowness > 1 ? 1024 : 64) * 1024, `${peak(server.worker)} kB`);
             });
           });
         }

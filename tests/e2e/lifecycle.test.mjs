@@ -117,11 +117,11 @@ describe('the end', () => {
     assert.equal(await server.ended(), 0);
   });
 
-  test('SIGHUP is answered in the log and changes nothing', async () => {
+  test('SIGHUP reloads, and a WebSocket lives on', async () => {
     const server = await start(configuration);
     const client = await connect(server.wsUrl('/echo/'));
     server.signal('SIGHUP');
-    await server.logged(/not yet/i);
+    await server.logged(/info: reloaded: generation 2$/m);
     client.send('still here');
     assert.equal(await client.next(), 'still here');
     await client.close();
@@ -135,7 +135,7 @@ async function wayOfServing(server) {
   const client = await connect(server.wsUrl('/echo/'));
   client.send('read and written'); // the ring comes when the 101 has left
   await client.next();
-  const folder = `/proc/${server.pid}/fd`;
+  const folder = `/proc/${server.worker}/fd`;
   const rings = fs.readdirSync(folder).filter((fd) => {
     try {
       return fs.readlinkSync(path.join(folder, fd)) === 'anon_inode:[io_uring]';

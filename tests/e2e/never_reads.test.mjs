@@ -123,9 +123,9 @@ async function begin(ring, threads = 1) {
       }));
     }
   }
-  const base = resident(server.pid);
-  forgetPeak(server.pid);
-  return { server, base, growth: () => peak(server.pid) - base };
+  const base = resident(server.worker);
+  forgetPeak(server.worker);
+  return { server, base, growth: () => peak(server.worker) - base };
 }
 
 const open = (server, secure, path, offer) =>
@@ -212,7 +212,7 @@ async function floodAgain(t, ring, peers, rounds) {
     await flood(server, peers, round === rounds);
     await clearAway(server);
     checkGrowth(t, growth(), capOfAll(peers), `${peers.length} peers, round ${round}`);
-    t.diagnostic(`and ${mib(resident(server.pid) - base)} when they had gone`);
+    t.diagnostic(`and ${mib(resident(server.worker) - base)} when they had gone`);
   }
   await server.stop();
 }

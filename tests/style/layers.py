@@ -9,7 +9,8 @@ import re
 import sys
 
 # The way of a message, from the top. A file may include its own folder and those after it.
-ORDER = ["process", "config", "net", "route", "consumer", "group", "websocket", "loop", "observe"]
+ORDER = ["process", "config", "net", "route", "consumer", "group", "websocket", "loop",
+         "snapshot", "observe"]
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
 C_HEADERS = {
     "assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits",

@@ -134,8 +134,9 @@ static void open_route(void) {
     conf.name = "/ws/";
     conf.space = "test";
     conf.options = &options;
-    ck_assert_msg(plugin_load(TEST_PLUGINS "/puppet.so", sluice_host_table, &conf.plugin, &error),
-                  "%s", error.text);
+    ck_assert_msg(
+        plugin_load(TEST_PLUGINS "/puppet.so", -1, sluice_host_table, &conf.plugin, &error), "%s",
+        error.text);
     route = instance_open(&conf, &error);
     ck_assert_ptr_nonnull(route);
     instance_set_captures(route, &captures);
@@ -173,7 +174,7 @@ static void turn(void) { loop_turn(loop, 0); }
 static void teardown(void) {
     turn();
     ck_assert_uint_eq(connections_count(loop), 0);
-    ck_assert_uint_eq(instance_connections(route), 0);
+    ck_assert_uint_eq(instance_users(route), 0);
     ck_assert_uint_eq(host_promises(loop), 0);
     offload_free(pool);
     close_route();

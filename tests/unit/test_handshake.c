@@ -174,7 +174,7 @@ static void open_with(const char *plugin_path) {
         .connect_ms = 60000,
         .headers_max = 1000};
     sluice_host_table = host_table();
-    ck_assert_msg(plugin_load(plugin_path, sluice_host_table, &conf.plugin, &error), "%s",
+    ck_assert_msg(plugin_load(plugin_path, -1, sluice_host_table, &conf.plugin, &error), "%s",
                   error.text);
     static const char *const names[] = {NULL};
     static const struct capture_names whole = {names, 1};
@@ -208,7 +208,7 @@ static void teardown(void) {
     for (int i = 0; i < 3 || (i < TURNS_MAX && connections_count(server.loop) > 0); i++)
         server_turn(&server);
     ck_assert_uint_eq(connections_count(server.loop), 0);
-    ck_assert_uint_eq(instance_connections(route), 0);
+    ck_assert_uint_eq(instance_users(route), 0);
     instance_close(route);
     connections_free(server.loop);
     server_end(&server);

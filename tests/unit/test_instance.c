@@ -68,8 +68,8 @@ static void setup(void) {
     seen[0] = '\0';
     loop = loop_create(5);
     loop_enter(loop);
-    ck_assert_msg(plugin_load(TEST_PLUGINS "/puppet.so", sluice_host_table, &plugin, &error), "%s",
-                  error.text);
+    ck_assert_msg(plugin_load(TEST_PLUGINS "/puppet.so", -1, sluice_host_table, &plugin, &error),
+                  "%s", error.text);
 }
 
 static void teardown(void) { loop_free(loop); }

@@ -25,6 +25,9 @@ static char directory[128];
 static struct server server;
 static struct connection_count count;
 static size_t body_size; /* of every answer */
+static struct reception reception;
+static struct tls *tls; /* of the reception; NULL: plain */
+static char url[LISTENER_URL_MAX];
 
 static void remove_directory(void) { remove_test_directory(directory); }
 
@@ -48,6 +51,8 @@ static void begin_server(size_t connections_max) {
     server_configure(&server);
     h2o_create_handler(server.path, sizeof(h2o_handler_t))->on_req = answer;
     server_start(&server);
+    reception.accept = server.accept;
+    reception.crowd = crowd_create(server.loop, &count.stalled);
 }
 
 static struct listener *open_listener(const struct listener_conf *conf, unsigned threads) {
@@ -62,8 +67,12 @@ static struct listener *open_loopback(unsigned threads) {
     return open_listener(&conf, threads);
 }
 
+static const char *url_of(const struct listener *listener) {
+    return listener_url(listener, reception.accept.ssl_ctx != NULL, url);
+}
+
 static const char *port_of(const struct listener *listener) {
-    return strrchr(listener_url(listener), ':') + 1;
+    return strrchr(url_of(listener), ':') + 1;
 }
 
 static int connect_to(const char *port) {
@@ -86,9 +95,11 @@ static void turn_until_open(size_t wanted) {
 }
 
 static void end_server(struct listener *listener) {
-    listener_stop(listener, server.loop);
+    listener_stop(listener, server.loop, false);
     turn_until_open(0);
     listener_close(listener);
+    crowd_free(reception.crowd);
+    tls_free(tls);
     server_end(&server);
 }
 
@@ -98,11 +109,9 @@ START_TEST(connections_are_accepted_counted_and_answered) {
     char text[1024];
     begin_server(10);
     struct listener *listener = open_loopback(1);
-    ck_assert_int_eq(strncmp(listener_url(listener), "http://127.0.0.1:", 17), 0);
+    ck_assert_int_eq(strncmp(url_of(listener), "http://127.0.0.1:", 17), 0);
     ck_assert_uint_eq(listener_port(listener), strtoul(port_of(listener), NULL, 10));
-    ck_assert(!listener_is_tls(listener));
-    ck_assert_ptr_null(listener_tls(listener));
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     int first = connect_to(port_of(listener)), second = connect_to(port_of(listener));
     turn_until_open(2);
     say(first, REQUEST);
@@ -121,7 +130,7 @@ START_TEST(flood_is_accepted_whole) {
     int fds[40];
     begin_server(100);
     struct listener *listener = open_loopback(1);
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     for (size_t i = 0; i < 40; i++)
         fds[i] = connect_to(port_of(listener));
     server_turn(&server);
@@ -137,7 +146,7 @@ START_TEST(connection_over_the_limit_gets_503) {
     char text[1024];
     begin_server(2);
     struct listener *listener = open_loopback(1);
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     int kept[] = {connect_to(port_of(listener)), connect_to(port_of(listener))};
     turn_until_open(2);
     int refused = connect_to(port_of(listener));
@@ -174,8 +183,9 @@ static struct tls *make_tls(void) {
     struct error error;
     size_t which;
     bool is_key;
-    struct tls *tls = tls_create(&conf, &error, &which, &is_key);
+    tls = tls_create(&conf, &error, &which, &is_key);
     ck_assert_msg(tls != NULL, "%s", error.text);
+    reception.accept.ssl_ctx = tls_context(tls);
     return tls;
 }
 
@@ -214,11 +224,8 @@ START_TEST(tls_listener_answers_over_tls) {
     char text[1024];
     begin_server(10);
     struct listener *listener = open_tls();
-    ck_assert_int_eq(strncmp(listener_url(listener), "https://127.0.0.1:", 18), 0);
-    ck_assert(listener_is_tls(listener));
-    ck_assert_ptr_nonnull(listener_tls(listener));
-    listener_start(listener, server.loop, &server.accept, &count);
-    ck_assert_ptr_null(server.accept.ssl_ctx);
+    ck_assert_int_eq(strncmp(url_of(listener), "https://127.0.0.1:", 18), 0);
+    listener_start(listener, server.loop, &reception, &count);
     int fd = connect_to(port_of(listener));
     ask_over_tls(fd, text, sizeof(text));
     ck_assert_int_eq(strncmp(text, "HTTP/1.1 200 ", 13), 0);
@@ -231,7 +238,7 @@ START_TEST(failed_handshake_is_counted_down) {
     char text[1024];
     begin_server(10);
     struct listener *listener = open_tls();
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     int fd = connect_to(port_of(listener));
     turn_until_open(1);
     say(fd, REQUEST);
@@ -246,7 +253,7 @@ START_TEST(tls_connection_over_the_limit_is_closed) {
     char text[16];
     begin_server(0);
     struct listener *listener = open_tls();
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     int fd = connect_to(port_of(listener));
     ck_assert_uint_eq(read_to_end(&server, fd, text, sizeof(text)), 0);
     close(fd);
@@ -254,21 +261,22 @@ START_TEST(tls_connection_over_the_limit_is_closed) {
 }
 END_TEST
 
-/* The handshake began before the stop: it needs contexts and accept context that the listener gave
- * up. */
+/* The handshake began before the stop. */
 START_TEST(handshake_survives_stop_and_close) {
     char text[1024];
     begin_server(10);
     struct listener *listener = open_tls();
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     int fd = connect_to(port_of(listener));
     turn_until_open(1);
-    listener_stop(listener, server.loop);
+    listener_stop(listener, server.loop, false);
     listener_close(listener);
     ask_over_tls(fd, text, sizeof(text));
     ck_assert_int_eq(strncmp(text, "HTTP/1.1 200 ", 13), 0);
     close(fd);
     turn_until_open(0);
+    crowd_free(reception.crowd);
+    tls_free(tls);
     server_end(&server);
 }
 END_TEST
@@ -279,14 +287,14 @@ START_TEST(stop_refuses_new_connections_and_keeps_old_ones) {
     char text[1024];
     begin_server(10);
     struct listener *listener = open_loopback(1);
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     int fd = connect_to(port_of(listener));
     turn_until_open(1);
     struct sockaddr_storage where;
     socklen_t size = sizeof(where);
     ck_assert_int_eq(getpeername(fd, (struct sockaddr *)&where, &size), 0);
-    listener_stop(listener, server.loop);
-    listener_stop(listener, server.loop);
+    listener_stop(listener, server.loop, false);
+    listener_stop(listener, server.loop, false);
     int late = socket(AF_INET, SOCK_STREAM, 0);
     ck_assert_int_eq(connect(late, (struct sockaddr *)&where, size), -1);
     ck_assert_int_eq(errno, ECONNREFUSED);
@@ -331,7 +339,7 @@ START_TEST(descriptor_exhaustion_pauses_accepting) {
     int log = open(path, O_CREAT | O_RDWR, 0600);
     log_open(dup(log));
     struct listener *listener = open_loopback(1);
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     server_turn(&server);
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
     size_t filled = fill_descriptors(opened, 128, 1);
@@ -339,7 +347,7 @@ START_TEST(descriptor_exhaustion_pauses_accepting) {
     say(fd, REQUEST);
     server_turn(&server);
     size_t logged = read_log(log, text, sizeof(text));
-    ck_assert_ptr_nonnull(strstr(text, "http://127.0.0.1:"));
+    ck_assert_ptr_nonnull(strstr(text, "127.0.0.1:"));
     ck_assert_ptr_nonnull(strstr(text, "Too many open files"));
     /* Tried again and again, silently. */
     uint64_t before = 0;
@@ -388,7 +396,7 @@ START_TEST(client_that_does_not_read_is_reset) {
     char byte;
     begin_server(10);
     struct listener *listener = open_loopback(1);
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     int fd = begin_stall(listener, REQUEST);
     let_pass(12);
     ck_assert_uint_eq(atomic_load(&count.open), 1);
@@ -408,7 +416,7 @@ END_TEST
 START_TEST(tls_client_that_does_not_read_is_reset) {
     begin_server(10);
     struct listener *listener = open_tls();
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     body_size = 16 << 20;
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     SSL *ssl = SSL_new(context);
@@ -436,7 +444,7 @@ START_TEST(slow_reader_is_left_alone) {
     static char some[512 << 10];
     begin_server(10);
     struct listener *listener = open_loopback(1);
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     int fd = begin_stall(listener, REQUEST);
     for (int i = 0; i < 24; i++) {
         for (size_t used = 0; used < sizeof(some);) {
@@ -458,7 +466,7 @@ START_TEST(idle_connection_is_left_alone) {
     char text[1024];
     begin_server(10);
     struct listener *listener = open_loopback(1);
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     int fd = connect_to(port_of(listener));
     say(fd, REQUEST_AND_STAY);
     read_until(&server, fd, "xxxxx", text, sizeof(text));
@@ -521,7 +529,7 @@ END_TEST
 START_TEST(all_addresses_are_shown_as_loopback) {
     struct listener_conf conf = {.port = "0"};
     struct listener *listener = open_listener(&conf, 2);
-    ck_assert_int_eq(strncmp(listener_url(listener), "http://127.0.0.1:", 17), 0);
+    ck_assert_int_eq(strncmp(url_of(listener), "http://127.0.0.1:", 17), 0);
     close(connect_to(port_of(listener)));
     listener_close(listener);
 }
@@ -554,7 +562,7 @@ START_TEST(all_addresses_are_ipv6_and_ipv4_in_one_socket) {
     close(connect_to(port_of(listener)));
     listener_close(listener);
     listener = open_listener(&v6, 1);
-    ck_assert_int_eq(strncmp(listener_url(listener), "http://[::1]:", 13), 0);
+    ck_assert_int_eq(strncmp(url_of(listener), "http://[::1]:", 13), 0);
     ck_assert(reaches_ipv6(port_of(listener)));
     /* Written out, [::] is IPv6 alone: the other half can be listened on apart. */
     struct listener_conf v4 = {.host = "0.0.0.0", .port = port_of(listener)};
@@ -568,7 +576,7 @@ START_TEST(name_stands_for_all_its_addresses) {
     struct listener_conf conf = {.host = "localhost", .port = "0"};
     begin_server(10);
     struct listener *listener = open_listener(&conf, 1);
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     int fd = connect_to(port_of(listener));
     turn_until_open(1);
     close(fd);
@@ -598,16 +606,18 @@ static void *work(void *data) {
     pthread_mutex_lock(&setting_up);
     h2o_context_init(&context, loop_h2o(loop), &server.config);
     pthread_mutex_unlock(&setting_up);
-    h2o_accept_ctx_t accept = {.ctx = &context, .hosts = server.config.hosts};
     struct connection_count own = {.most = 1000};
-    listener_start(worker->listener, loop, &accept, &own);
+    const struct reception here = {.accept = {.ctx = &context, .hosts = server.config.hosts},
+                                   .crowd = crowd_create(loop, &own.stalled)};
+    listener_start(worker->listener, loop, &here, &own);
     while (!atomic_load(worker->stop)) {
         loop_turn(loop, 10);
         atomic_store(&worker->accepted, atomic_load(&own.open));
     }
-    listener_stop(worker->listener, loop);
+    listener_stop(worker->listener, loop, false);
     while (atomic_load(&own.open) != 0)
         loop_turn(loop, 10);
+    crowd_free(here.crowd);
     pthread_mutex_lock(&setting_up);
     h2o_context_dispose(&context);
     pthread_mutex_unlock(&setting_up);
@@ -668,16 +678,16 @@ static int connect_to_path(void) {
 }
 
 START_TEST(path_is_served_with_its_mode_and_removed) {
-    char text[1024], url[512];
+    char text[1024], wanted[512];
     struct stat status;
     begin_server(10);
     struct listener *listener = open_path(3);
-    snprintf(url, sizeof(url), "http+unix:%s", socket_path);
-    ck_assert_str_eq(listener_url(listener), url);
+    snprintf(wanted, sizeof(wanted), "http+unix:%s", socket_path);
+    ck_assert_str_eq(url_of(listener), wanted);
     ck_assert_uint_eq(listener_port(listener), 0);
     ck_assert_int_eq(stat(socket_path, &status), 0);
     ck_assert_uint_eq(status.st_mode & 07777, 0620);
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     int fd = connect_to_path();
     say(fd, REQUEST);
     read_to_end(&server, fd, text, sizeof(text));
@@ -691,7 +701,7 @@ END_TEST
 START_TEST(client_of_a_path_that_does_not_read_is_reset) {
     begin_server(10);
     struct listener *listener = open_path(1);
-    listener_start(listener, server.loop, &server.accept, &count);
+    listener_start(listener, server.loop, &reception, &count);
     body_size = 16 << 20;
     int fd = connect_to_path();
     say(fd, REQUEST);

@@ -113,7 +113,14 @@ static void on_stalled(struct keeper *keeper) {
 }
 
 static struct keeper keeper = {on_kept_closed, on_stalled};
-static struct kept kept = {&keeper, on_taken};
+static unsigned upgraded_times; /* its kept stays in use */
+
+static void on_upgraded(struct kept *kept) {
+    (void)kept;
+    upgraded_times++;
+}
+
+static struct kept kept = {&keeper, on_taken, on_upgraded};
 
 /* --- certificates --- */
 
@@ -276,6 +283,7 @@ static void open_session(int _i, const struct wire *with_it) {
     else
         plain_transport_attach(session, server, strlen(REQUEST));
     ck_assert(tls == (server != NULL));
+    ck_assert_uint_eq(upgraded_times, tls);
 }
 
 static void open_plainly(int _i) {

@@ -67,14 +67,14 @@ static const char *write_file(const char *name, const void *data, size_t size) {
 static struct plugin *load(const char *path) {
     struct plugin *plugin;
     struct error error = {""};
-    ck_assert_msg(plugin_load(path, &host, &plugin, &error), "%s", error.text);
+    ck_assert_msg(plugin_load(path, -1, &host, &plugin, &error), "%s", error.text);
     return plugin;
 }
 
 static void refuse(const char *path, const char *sentence) {
     struct plugin *plugin = (struct plugin *)&host;
     struct error error = {""};
-    ck_assert(!plugin_load(path, &host, &plugin, &error));
+    ck_assert(!plugin_load(path, -1, &host, &plugin, &error));
     ck_assert_ptr_null(plugin);
     ck_assert_msg(strncmp(error.text, path, strlen(path)) == 0, "does not begin with the path: %s",
                   error.text);
@@ -191,7 +191,7 @@ START_TEST(the_loaders_name_leads_back_to_the_plugin) {
     FILE *maps = fopen("/proc/self/maps", "r");
     ck_assert_ptr_nonnull(maps);
     while (fgets(line, sizeof(line), maps))
-        if (strstr(line, "/memfd:sluice-plugin"))
+        if (strstr(line, "/memfd:sluice"))
             name = line;
     fclose(maps);
     ck_assert_msg(name, "the plugin is not loaded from memory");
@@ -390,7 +390,7 @@ static void load_flipped(struct bytes bytes, size_t bit) {
     void *data;
     bytes.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
     if (image_open(&image, bytes.data, bytes.size, &error) && image_note(&image, &note) &&
-        plugin_load(write_file("bit.so", bytes.data, bytes.size), &host, &plugin, &error) &&
+        plugin_load(write_file("bit.so", bytes.data, bytes.size), -1, &host, &plugin, &error) &&
         plugin_consumer(plugin)->open)
         plugin_consumer(plugin)->open(NULL, &data);
     bytes.data[bit / 8] ^= (uint8_t)(1u << bit % 8);

@@ -134,7 +134,16 @@ class Server {
     }
   }
 
+  /** Of the supervisor. */
   get pid() { return this.#child.pid; }
+
+  /** Of the process that serves, which another may take the place of. */
+  get worker() {
+    const text = fs.readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8');
+    const [first] = text.trim().split(' ').filter(Boolean).map(Number);
+    assert.ok(first, 'no worker runs');
+    return first;
+  }
 
   /** Waits for a line in the log that matches. */
   async logged(pattern, seconds = 10) {

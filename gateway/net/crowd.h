@@ -1,0 +1,53 @@
+/*
+ * The connections that h2o serves for one generation on one thread: from accept until they end,
+ * become a WebSocket or move to the next generation. Cuts off clients that don't read. Everything
+ * here belongs to one loop and its thread; moving, cutting and freeing happen between two turns.
+ */
+#ifndef SLUICE_NET_CROWD_H
+#define SLUICE_NET_CROWD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "loop/h2o.h"
+
+struct crowd;
+struct keeper;
+struct loop;
+
+/* What a generation does on one thread with those whom a listener lets in. h2o reads accept until
+   the crowd is empty. */
+struct reception {
+    h2o_accept_ctx_t accept; /* ssl_ctx NULL: plain */
+    struct crowd *crowd;
+};
+
+/* stalled: counts clients that were cut off; lent. */
+struct crowd *crowd_create(struct loop *loop, atomic_size_t *stalled);
+/* When it is empty. NULL is fine. */
+void crowd_free(struct crowd *crowd);
+
+/* Hands the socket to h2o. keeper: whom its end is told, also when it has become a WebSocket.
+   after: where it goes then, when its socket stays in h2o; outlives it. A connection that has had
+   something to write for 60 s while its client took no byte of it is reset: libh2o would wait for
+   ever. */
+void crowd_admit(const struct reception *reception, h2o_socket_t *socket, struct keeper *keeper,
+                 struct crowd *after);
+
+size_t crowd_count(const struct crowd *crowd);
+
+/* Where a keeper's connections are received now, or NULL when no more. */
+typedef const struct reception *(*crowd_reception_fn)(struct keeper *keeper);
+
+/* Moves those between two requests to where their keeper receives now: the peer sees nothing, and
+   its next request is the newer generation's. At most `most` are looked at; the others' turn comes
+   with the next call. */
+void crowd_move_idle(struct crowd *crowd, h2o_context_t *context, crowd_reception_fn reception,
+                     size_t most);
+
+/* The deadline has come: ends what is left. Called again while some are left: what could not end by
+   itself is ended then. */
+void crowd_cut(struct crowd *crowd, h2o_context_t *context);
+
+#endif
