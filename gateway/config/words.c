@@ -41,7 +41,7 @@ static const struct field word_fields[WORDS] = {
     [WORD_PID_FILE] = {"pid-file", FIELD_TEXT, 0, 0, 0, false},
     [WORD_ERROR_LOG] = {"error-log", FIELD_TEXT, 0, 0, 0, false},
     [WORD_CONTROL] = {"control", FIELD_TEXT, 0, 0, 0, false},
-    [WORD_STUCK_TIMEOUT] = {"stuck-timeout", FIELD_MS, 1000, 3600000, 0, true},
+    [WORD_STUCK_TIMEOUT] = {"stuck-timeout", FIELD_MS, 2000, 3600000, 0, true},
     [WORD_RETIRE_TIMEOUT] = {"retire-timeout", FIELD_MS, 1000, 86400000, 0, false},
     [WORD_IO_URING] = {"io-uring", FIELD_TEXT, 0, 0, 0, false},
 };

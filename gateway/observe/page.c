@@ -18,8 +18,10 @@ struct page *page_get(void) {
 }
 
 int page_create(void) {
-    int fd = memfd_create("sluice-page", MFD_CLOEXEC);
-    if (fd == -1 || ftruncate(fd, sizeof(struct page)) == 0)
+    int fd = memfd_create("sluice-page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    /* A worker that is not itself any more must not be able to take the page from under us. */
+    if (fd == -1 || (ftruncate(fd, sizeof(struct page)) == 0 &&
+                     fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0))
         return fd;
     close(fd);
     return -1;
@@ -111,9 +113,10 @@ const char *page_describe(const struct page *from, unsigned at, char *buffer, si
     return buffer;
 }
 
-const char *page_path(const struct page *from, unsigned at) {
+void page_path(const struct page *from, unsigned at, char path[PAGE_PATH_MAX]) {
     unsigned name = at >> 8;
-    return name == 0 || name >= PAGE_NAMES ? "" : from->names[name].path;
+    bool known = name != 0 && name < PAGE_NAMES;
+    snprintf(path, PAGE_PATH_MAX, "%.*s", PAGE_PATH_MAX - 1, known ? from->names[name].path : "");
 }
 
 void page_clear(struct page *to) {

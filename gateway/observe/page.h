@@ -19,6 +19,9 @@
 /* Names of routes that are in use at once, of all generations; those beyond have none. */
 #define PAGE_NAMES 2048
 
+/* Longer paths are cut. */
+#define PAGE_PATH_MAX 256
+
 enum page_hook {
     HOOK_NONE,
     HOOK_OPEN,
@@ -49,18 +52,18 @@ struct page_thread {
 };
 
 struct page_name {
-    char route[128], plugin[64], path[256];
+    char route[128], plugin[64], path[PAGE_PATH_MAX];
 };
 
 /* Written by the worker's signal handler before it dies. */
 struct page_crash {
     atomic_int signal; /* 0: none; set last */
     uintptr_t address;
-    unsigned at;          /* as page_thread.at */
-    char thread[16];      /* its name */
-    char plugin[64];      /* of the innermost frame that is a plugin's; may be empty */
-    char path[256];       /* its file */
-    char backtrace[1024]; /* frames, innermost first, between spaces */
+    unsigned at;              /* as page_thread.at */
+    char thread[16];          /* its name */
+    char plugin[64];          /* of the innermost frame that is a plugin's; may be empty */
+    char path[PAGE_PATH_MAX]; /* its file */
+    char backtrace[1024];     /* frames, innermost first, between spaces */
 };
 
 /* Written by the supervisor, shown by the worker. */
@@ -107,7 +110,7 @@ unsigned page_at(void);
 /* "plugin group_chat, route /ws/…, hook receive", or "" when at is 0. Any process. */
 const char *page_describe(const struct page *page, unsigned at, char *buffer, size_t size);
 /* The file of the plugin that `at` is in, or "". */
-const char *page_path(const struct page *page, unsigned at);
+void page_path(const struct page *page, unsigned at, char path[PAGE_PATH_MAX]);
 /* Nobody has been there: for the next worker. */
 void page_clear(struct page *page);
 const char *page_hook_name(enum page_hook hook);

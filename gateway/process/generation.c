@@ -274,6 +274,8 @@ bool generation_settle(struct generation *generation, bool all) {
         }
         left += held->route != NULL;
     }
+    if (all && generation->config != NULL)
+        return true; /* contexts that had connections can't be disposed of: it stays reachable */
     if (left > 0 && !all)
         return false;
     free(generation->consumers);

@@ -67,7 +67,7 @@ struct attempt {
 
 /* When a plugin ended workers, the oldest first. */
 struct culprit {
-    char path[256];
+    char path[PAGE_PATH_MAX];
     uint64_t at[CRASHES_MAX];
     unsigned count;
 };
@@ -89,7 +89,8 @@ static struct supervisor {
     enum life life;
     uint64_t began, served_since, restart_at, kill_at; /* 0: no such time */
     unsigned short_lives;
-    bool was_stuck; /* the worker was ended for that */
+    bool was_stuck;    /* the worker was ended for that */
+    unsigned stuck_at; /* where its thread was; 0: in no consumer */
     unsigned ticks[PAGE_THREADS];
     unsigned still[PAGE_THREADS]; /* beats without a tick */
     uint64_t beat_at;
@@ -145,6 +146,7 @@ static void start_worker(struct supervisor *self) {
     self->began = now_ms();
     self->restart_at = 0;
     self->was_stuck = false;
+    self->stuck_at = 0;
     self->refused = 0;
     if (!child_start(&self->worker, "--worker", process->user, self->page_fd)) {
         log_line(LOG_AT_ERROR, "a worker can't be started: %s", strerror(errno));
@@ -195,21 +197,19 @@ static void say_end(const struct supervisor *self, pid_t pid, int status) {
 }
 
 /* The file of the plugin that ended the worker, or "". */
-static const char *culprit_path(const struct supervisor *self) {
+static void find_path(const struct supervisor *self, char path[PAGE_PATH_MAX]) {
     const struct page_crash *crash = &self->page->crash;
-    if (atomic_load(&crash->signal) != 0)
-        return crash->path[0] != '\0' ? crash->path : page_path(self->page, crash->at);
-    for (unsigned i = 0; self->was_stuck && i < atomic_load(&self->page->threads); i++)
-        if (atomic_load(&self->page->thread[i].at) != 0)
-            return page_path(self->page, atomic_load(&self->page->thread[i].at));
-    return "";
+    unsigned at = atomic_load(&crash->signal) != 0 ? crash->at : self->stuck_at;
+    page_path(self->page, at, path);
+    if (atomic_load(&crash->signal) != 0 && crash->path[0] != '\0')
+        snprintf(path, PAGE_PATH_MAX, "%.*s", PAGE_PATH_MAX - 1, crash->path);
 }
 
 static struct culprit *find_culprit(struct supervisor *self, const char *path) {
     struct culprit *oldest = &self->culprits[0];
     for (unsigned i = 0; i < self->culprit_count; i++) {
         struct culprit *one = &self->culprits[i];
-        if (strncmp(one->path, path, sizeof(one->path) - 1) == 0)
+        if (strcmp(one->path, path) == 0)
             return one;
         if (one->at[one->count - 1] < oldest->at[oldest->count - 1])
             oldest = one;
@@ -238,7 +238,7 @@ static void bar(struct supervisor *self, const char *path) {
     char *key = NULL;
     for (size_t i = 0; i < count && key == NULL; i++)
         if (entries[i].kind == SNAPSHOT_PLUGIN && entries[i].path != NULL &&
-            strncmp(entries[i].path, path, sizeof(self->culprits[0].path) - 1) == 0)
+            strncmp(entries[i].path, path, PAGE_PATH_MAX - 1) == 0)
             key = strdup(entries[i].name);
     if (key == NULL)
         return;
@@ -490,7 +490,8 @@ static void on_worker_ended(struct supervisor *self, int status) {
     say_end(self, pid, status);
     if (self->attempt.state == ATTEMPT_BUILDING)
         refuse_attempt(self, "the worker ended while it changed to the new configuration\n");
-    const char *path = culprit_path(self);
+    char path[PAGE_PATH_MAX];
+    find_path(self, path);
     if (path[0] != '\0' && note_culprit(self, path))
         bar(self, path);
     int wait = judge_life(self, served);
@@ -509,7 +510,8 @@ static void on_worker_ended(struct supervisor *self, int status) {
 
 static void end_stuck(struct supervisor *self, unsigned thread) {
     char where[512];
-    page_describe(self->page, atomic_load(&self->page->thread[thread].at), where, sizeof(where));
+    self->stuck_at = atomic_load(&self->page->thread[thread].at);
+    page_describe(self->page, self->stuck_at, where, sizeof(where));
     log_line(LOG_AT_ERROR, "worker %ld: thread %u has stood still for %u ms%s%s: ended",
              (long)self->worker.pid, thread, self->manifest->process.stuck_ms,
              where[0] != '\0' ? " in " : "", where);

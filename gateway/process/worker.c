@@ -512,11 +512,8 @@ static void tear_down(struct worker *self) {
         listener_close(self->served[i].listener);
     self->served_count = 0;
     remove_pid(self, pid_file(self));
-    for (struct older *older = self->older; older != NULL; older = self->older) {
-        self->older = older->next;
+    for (struct older *older = self->older; older != NULL; older = older->next)
         generation_settle(older->generation, true);
-        free(older);
-    }
     if (self->generation != NULL)
         generation_settle(self->generation, true);
 }
