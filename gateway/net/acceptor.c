@@ -169,11 +169,17 @@ const struct reception *acceptor_reception(struct keeper *keeper) {
     return acceptor->listening_count == 0 ? NULL : acceptor->reception;
 }
 
-/* Whoever the kernel has let in already is served. */
+/* Whoever the kernel has let in already is served: no more of them than its queue holds, since
+   others go on coming. */
 static void accept_waiting(struct acceptor *acceptor) {
-    for (size_t i = 0; i < acceptor->listening_count; i++)
-        for (h2o_socket_t *socket; (socket = h2o_evloop_socket_accept(acceptor->listening[i]));)
+    for (size_t i = 0; i < acceptor->listening_count; i++) {
+        h2o_socket_t *socket;
+        for (int left = SOMAXCONN; left > 0; left--) {
+            if ((socket = h2o_evloop_socket_accept(acceptor->listening[i])) == NULL)
+                break;
             admit(acceptor, socket);
+        }
+    }
 }
 
 void acceptor_stop(struct acceptor *acceptor, bool is_shared) {
