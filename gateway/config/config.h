@@ -54,6 +54,7 @@ struct config {
     uint32_t stuck_ms;        /* a thread that stands still for so long is ended with its process */
     uint32_t retire_ms;       /* how long an older generation may take to end; default 60 s */
     enum batch_way io;        /* how WebSockets without TLS read and write; default AUTO */
+    bool sandbox;             /* gives up the calls that no server needs; default true */
     struct config_log *logs;
     size_t log_count;
 };

@@ -185,6 +185,12 @@ WORD(on_io_uring) {
     return 0;
 }
 
+WORD(on_sandbox) {
+    (void)context;
+    fields_read_switch(load_of(command), node, "sandbox", &load_of(command)->config->sandbox);
+    return 0;
+}
+
 WORD(on_offload) {
     struct load *load = load_of(command);
     struct value values[OFFLOAD_FIELDS];
@@ -263,6 +269,7 @@ static const struct {
     {"offload", H2O_CONFIGURATOR_FLAG_GLOBAL, on_offload, true},
     {"drain-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_drain_timeout, true},
     {"io-uring", H2O_CONFIGURATOR_FLAG_GLOBAL, on_io_uring, false},
+    {"sandbox", H2O_CONFIGURATOR_FLAG_GLOBAL, on_sandbox, true},
     {"hosts",
      H2O_CONFIGURATOR_FLAG_GLOBAL | H2O_CONFIGURATOR_FLAG_EXPECT_MAPPING |
          H2O_CONFIGURATOR_FLAG_DEFERRED,
@@ -320,6 +327,7 @@ void words_set_process_defaults(struct config *config) {
     config->drain_ms = 10000;
     config->stuck_ms = 10000;
     config->retire_ms = 60000;
+    config->sandbox = true;
 }
 
 void words_set_defaults(struct config *config) {

@@ -14,6 +14,7 @@
 #include "observe/page.h"
 #include "process/crash.h"
 #include "process/generation.h"
+#include "websocket/plain_transport.h"
 
 #define TURN_MS 1000 /* the longest wait of a turn: the page's tick moves as often */
 #define TENDING_TURN_MS                                                                            \
@@ -239,6 +240,7 @@ static void *run(void *arg) {
     loop_enter(thread->loop);
     page_enter(loop_index(thread->loop));
     crash_enter();
+    plain_transport_prepare(thread->loop);
     while (!is_done(thread)) {
         bool waits = !thread->draining && !is_tending(thread);
         loop_turn(thread->loop, waits ? TURN_MS : TENDING_TURN_MS);

@@ -33,6 +33,7 @@
 #include "process/crash.h"
 #include "process/generation.h"
 #include "process/rights.h"
+#include "process/sandbox.h"
 #include "process/thread.h"
 #include "snapshot/snapshot.h"
 #include "websocket/plain_transport.h"
@@ -548,7 +549,7 @@ static int block_signals(struct worker *self) {
 }
 
 /* The probe comes after a change of users: that may be why the kernel refuses. */
-static void choose_io(const struct config *config) {
+static enum batch_way choose_io(const struct config *config) {
     enum batch_way way = config->io;
     if (way == BATCH_AUTO && !batch_probe()) {
         log_line(LOG_AT_INFO, "WebSockets: a system call each, since io_uring is refused: %s",
@@ -560,11 +561,34 @@ static void choose_io(const struct config *config) {
         log_line(LOG_AT_INFO, "WebSockets: io_uring");
     }
     plain_transport_choose(way);
+    return way;
+}
+
+/* Without it the server serves as well, and says so. */
+static bool enter_sandbox(const struct config *config, bool rings) {
+    const struct sandbox_terms terms = {.io_uring = rings};
+    struct error error;
+    bool entered = config->sandbox && sandbox_enter(&terms, &error);
+    if (entered)
+        log_line(LOG_AT_INFO, "sandbox: on");
+    else if (config->sandbox)
+        log_line(LOG_AT_WARNING, "sandbox: off, since the kernel refuses it: %s", error.text);
+    else
+        log_line(LOG_AT_WARNING, "sandbox: off, as the configuration says");
+    return entered;
+}
+
+/* Each thread has made its rings. */
+static void end_rings(void) {
+    struct error error;
+    if (!sandbox_end_rings(true, &error))
+        log_line(LOG_AT_WARNING, "sandbox: io_uring stays open: %s", error.text);
 }
 
 /* Takes the configuration. */
 static bool begin(struct worker *self, struct config *config) {
-    choose_io(config);
+    bool rings = choose_io(config) != BATCH_CALLS;
+    bool confined = enter_sandbox(config, rings);
     make_loops(self, config);
     if (!change_to(self, config)) {
         const struct thread_end end = {.ms = 1, .code = 1001};
@@ -572,6 +596,8 @@ static bool begin(struct worker *self, struct config *config) {
         end_threads(self, join_threads(self, JOIN_GRACE_MS));
         return false;
     }
+    if (confined && rings)
+        end_rings();
     return true;
 }
 

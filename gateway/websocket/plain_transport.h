@@ -36,6 +36,10 @@ struct kept {
 /* The way for threads that start to serve from here on; BATCH_AUTO before. Main thread. */
 void plain_transport_choose(enum batch_way way);
 
+/* Makes now what the loop's connections share, rings among it, instead of with the first one. The
+   loop's thread. */
+void plain_transport_prepare(struct loop *loop);
+
 /* Takes the socket that h2o_http1_upgrade gave to its callback, of whose input the first reqsize
    bytes were the request, and attaches the session to it; frames that came with the handshake are
    read in this turn's CALLS stage. Session and socket must belong to the thread's current loop, and

@@ -8,7 +8,7 @@ import { describe, test } from 'node:test';
 import { connect } from './support/client.mjs';
 import { handshake, Raw } from './support/raw.mjs';
 import {
-  launch, run, slowness, start, temporaryFolder, testPlugins, wayOf, withRing, writeConfiguration,
+  confinement, launch, run, serving, slowness, start, temporaryFolder, testPlugins, wayOf, withRing, writeConfiguration,
 } from './support/server.mjs';
 
 const configuration = `
@@ -177,6 +177,36 @@ describe('io_uring', () => {
     assert.match(server.log, wayOf(`io-uring: ${word}\n`));
     assert.equal(rings > 0, way === 'WebSockets: io_uring');
     t.diagnostic(`by ${word}, ${way}`);
+  });
+});
+
+describe('the sandbox', () => {
+  test('holds every thread, and the log says so', async () => {
+    const server = await start(configuration);
+    assert.match(server.log, /info: sandbox: on$/m);
+    for (const pid of serving(server.pid)) {
+      assert.deepEqual([...new Set(confinement(pid))], ['Seccomp: 2, NoNewPrivs: 1']);
+    }
+  });
+
+  test('is not there with OFF, and the log warns', async () => {
+    const server = await start(`${configuration}sandbox: OFF\n`);
+    assert.match(server.log, /warning: sandbox: off, as the configuration says$/m);
+    for (const pid of serving(server.pid)) {
+      for (const thread of confinement(pid)) assert.ok(confinement(process.pid).includes(thread), thread);
+    }
+  });
+
+  test('ends the making of rings with a filter of its own once they are there', async () => {
+    const filters = (pid) => Number(
+      fs.readFileSync(`/proc/${pid}/status`, 'utf8').match(/^Seccomp_filters:\s*(\d+)$/m)[1]);
+    for (const io of ['AUTO', 'OFF']) {
+      const server = await start(`${configuration}io-uring: ${io}\n`);
+      const { rings } = await wayOfServing(server);
+      for (const pid of serving(server.pid)) {
+        assert.equal(filters(pid) - filters(process.pid), rings > 0 ? 2 : 1);
+      }
+    }
   });
 });
 

@@ -94,6 +94,36 @@ export function wayOf(text) {
   return ways[IO_URING.exec(text)?.[1] ?? 'AUTO'];
 }
 
+/** The processes that serve: the children of the one that was started, or itself where it has none. */
+export function serving(pid) {
+  const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  return children.length ? children.map(Number) : [pid];
+}
+
+/** What the kernel says of each thread of a process: ['Seccomp: 2, NoNewPrivs: 1', …]. */
+export function confinement(pid) {
+  return fs.readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+    try {
+      const status = fs.readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8');
+      const number = (name) => status.match(new RegExp(`^${name}:\\s*(\\d+)$`, 'm'))?.[1];
+      return [`Seccomp: ${number('Seccomp')}, NoNewPrivs: ${number('NoNewPrivs')}`];
+    } catch {
+      return []; // a thread that has ended meanwhile
+    }
+  });
+}
+
+/** Every thread is in the sandbox, unless the configuration's text says otherwise. */
+function assertConfined(server, text) {
+  const known = fs.readFileSync('/proc/self/status', 'utf8').includes('\nSeccomp:');
+  if (/^sandbox: *OFF/im.test(text) || !known) return;
+  for (const pid of serving(server.pid)) {
+    const threads = confinement(pid);
+    assert.ok(threads.length > 0);
+    for (const thread of threads) assert.equal(thread, 'Seccomp: 2, NoNewPrivs: 1', server.log);
+  }
+}
+
 /** Runs the program to its end and returns {code, out, err}. */
 export async function run(...args) {
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -223,6 +253,7 @@ export async function start(text, folder) {
   });
   await server.ready();
   assert.match(server.log, wayOf(whole));
+  assertConfined(server, whole);
   return server;
 }
 
