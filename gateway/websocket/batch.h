@@ -1,6 +1,7 @@
 /*
  * Many sends or receives at once: in one system call where the kernel allows io_uring (one-shot
  * requests that never wait, so that everything happens inside batch_run), else one after another.
+ * The ring is restricted by the kernel to sending and receiving, for good.
  * One thread's.
  */
 #ifndef SLUICE_WEBSOCKET_BATCH_H
@@ -18,7 +19,8 @@ enum batch_way { BATCH_AUTO, BATCH_CALLS, BATCH_RING };
 
 struct batch;
 
-/* Whether this kernel allows io_uring here and knows all that is needed; errno when not. [any] */
+/* Whether this kernel allows io_uring here and knows all that is needed; errno when not. What it
+   allowed once is not asked again: the process may have given up the making of rings. [any] */
 bool batch_probe(void);
 
 /* For the calling thread. One whose ring is refused goes on with calls. */
