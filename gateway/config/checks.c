@@ -199,10 +199,22 @@ static bool check_log_format(const struct directive *directive, const yoml_t *fo
     return compiled != NULL;
 }
 
-/* The log's path made absolute, and openable; a pipe to a command as it is. */
+bool checks_no_pipe(struct load *load, const yoml_t *node, const char *name) {
+    if (node->data.scalar[0] != '|')
+        return true;
+    problems_error(load->problems, tree_place(node),
+                   "`%s` can't be piped to a command: the server runs no programs; write to a file "
+                   "and let a service of its own follow it (tail -F)",
+                   name);
+    return false;
+}
+
+/* The log's path made absolute, and openable. */
 static yoml_t *check_log_path(const struct directive *directive, yoml_t *value) {
-    if (value->type != YOML_TYPE_SCALAR || value->data.scalar[0] == '|')
+    if (value->type != YOML_TYPE_SCALAR)
         return value;
+    if (!checks_no_pipe(directive->load, value, directive->name))
+        return NULL;
     yoml_t *path = absolute(directive, value);
     return path != NULL && checks_log(directive->load, value, path->data.scalar) ? path : NULL;
 }
@@ -349,18 +361,11 @@ static yoml_t *check_fastcgi_connect(const struct directive *directive, yoml_t *
 }
 
 static yoml_t *check_fastcgi_spawn(const struct directive *directive, yoml_t *value) {
-    static const char *const known[] = {"command", "user", NULL};
-    if (!check_keys(directive, value, known))
-        return NULL;
-    char *helper = h2o_configurator_get_cmd_path("share/h2o/kill-on-close");
-    bool there = access(helper, X_OK) == 0;
-    if (!there)
-        problems_error(directive->load->problems, tree_place(directive->key),
-                       "`fastcgi.spawn` needs H2O's helper program %s (Debian package h2o): %s; "
-                       "`fastcgi.connect` does not",
-                       helper, strerror(errno));
-    free(helper);
-    return there ? value : NULL;
+    (void)value;
+    problems_error(directive->load->problems, tree_place(directive->key),
+                   "`fastcgi.spawn` is refused: the server runs no programs; start it as a service "
+                   "of its own and name its socket with `fastcgi.connect`");
+    return NULL;
 }
 
 /* libh2o puts one logger into a path's list once for each of its handlers, and frees it as often.

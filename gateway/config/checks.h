@@ -27,5 +27,7 @@ const char *checks_foreign_word(const char *name);
 bool checks_readable_file(struct load *load, const yoml_t *node, const char *path);
 bool checks_directory(struct load *load, const yoml_t *node, const char *path);
 bool checks_log(struct load *load, const yoml_t *node, const char *path);
+/* The scalar names a log as H2O writes a pipe to a command? name: of its directive. */
+bool checks_no_pipe(struct load *load, const yoml_t *node, const char *name);
 
 #endif

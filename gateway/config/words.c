@@ -112,8 +112,6 @@ WORD(on_user) {
         problems_error(load->problems, tree_place(node), "there is no user `%s` on this machine",
                        value.text);
     load->config->user = value.text;
-    /* fastcgi.spawn reads it here. */
-    load->config->h2o.user = node->data.scalar;
     return 0;
 }
 
@@ -156,7 +154,8 @@ WORD(on_error_log) {
     struct load *load = load_of(command);
     struct value value = {0};
     (void)context;
-    if (!fields_read_one(load, node, &word_fields[WORD_ERROR_LOG], &value))
+    if (!fields_read_one(load, node, &word_fields[WORD_ERROR_LOG], &value) ||
+        !checks_no_pipe(load, node, "error-log"))
         return 0;
     load->config->error_log = tree_path(load->pool, node, value.text);
     checks_log(load, node, load->config->error_log);
