@@ -2,21 +2,17 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/x509v3.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "net/tickets.h"
 #include "observe/log.h"
 #include "snapshot/snapshot.h"
 
@@ -30,27 +26,6 @@
 #define TLS13_CIPHERS "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS "X25519:P-256:P-384"
 
-/* A key makes tickets for one hour and opens them for two; a ticket is good for one hour, so none
- * outlives its key. */
-#define TICKET_KEY_SECONDS 3600
-
-#define KEY_NAME_SIZE 16
-#define IV_SIZE 16
-
-struct ticket_key {
-    unsigned char name[KEY_NAME_SIZE];
-    unsigned char cipher[32]; /* AES-256-CBC */
-    unsigned char mac[32];    /* HMAC-SHA-256 */
-    int64_t made_at;          /* seconds of the monotonic clock */
-    bool set;
-};
-
-/* One pair for the process, so that a client may come back to any thread and listener. */
-static struct {
-    pthread_mutex_t lock;
-    struct ticket_key current, previous;
-} tickets = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
 struct entry {
     SSL_CTX *context;
     X509 *certificate; /* borrowed from the context */
@@ -61,99 +36,6 @@ struct tls {
     size_t count;
     struct entry entries[];
 };
-
-/* --- session tickets: RFC 5077 section 4, RFC 8446 section 4.6.1 --- */
-
-static int64_t seconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return now.tv_sec;
-}
-
-/* Under the lock. A machine without random numbers can't serve TLS at all. */
-static void rotate(int64_t now) {
-    OPENSSL_cleanse(&tickets.previous, sizeof(tickets.previous));
-    tickets.previous = tickets.current;
-    struct ticket_key *key = &tickets.current;
-    if (RAND_bytes(key->name, sizeof(key->name)) != 1 ||
-        RAND_priv_bytes(key->cipher, sizeof(key->cipher)) != 1 ||
-        RAND_priv_bytes(key->mac, sizeof(key->mac)) != 1)
-        abort();
-    key->made_at = now;
-    key->set = true;
-}
-
-void tls_rotate_tickets(void) {
-    pthread_mutex_lock(&tickets.lock);
-    rotate(seconds_now());
-    pthread_mutex_unlock(&tickets.lock);
-}
-
-static struct ticket_key key_to_seal_with(void) {
-    pthread_mutex_lock(&tickets.lock);
-    int64_t now = seconds_now();
-    if (!tickets.current.set || now - tickets.current.made_at >= TICKET_KEY_SECONDS)
-        rotate(now);
-    struct ticket_key key = tickets.current;
-    pthread_mutex_unlock(&tickets.lock);
-    return key;
-}
-
-static bool opens(const struct ticket_key *key, const unsigned char *name, int64_t now) {
-    return key->set && now - key->made_at < 2 * TICKET_KEY_SECONDS &&
-           CRYPTO_memcmp(key->name, name, KEY_NAME_SIZE) == 0;
-}
-
-/* Returns 0 for a key that is not (or no longer) ours, 1 for the current key, 2 for one that should
- * be renewed. */
-static int key_to_open_with(const unsigned char *name, struct ticket_key *key) {
-    int found = 0;
-    pthread_mutex_lock(&tickets.lock);
-    int64_t now = seconds_now();
-    if (opens(&tickets.current, name, now)) {
-        *key = tickets.current;
-        found = now - key->made_at < TICKET_KEY_SECONDS ? 1 : 2;
-    } else if (opens(&tickets.previous, name, now)) {
-        *key = tickets.previous;
-        found = 2;
-    }
-    pthread_mutex_unlock(&tickets.lock);
-    return found;
-}
-
-static bool prepare_mac(EVP_MAC_CTX *mac, struct ticket_key *key) {
-    char digest[] = "SHA256";
-    OSSL_PARAM parameters[] = {
-        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key->mac, sizeof(key->mac)),
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_end(),
-    };
-    return EVP_MAC_CTX_set_params(mac, parameters) == 1;
-}
-
-/* Called by OpenSSL to seal (a ticket is made) or to open one; its contract:
- * SSL_CTX_set_tlsext_ticket_key_evp_cb(3). */
-static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
-                     EVP_MAC_CTX *mac, int seal) {
-    struct ticket_key key;
-    int found = 1;
-    (void)ssl;
-    if (seal) {
-        key = key_to_seal_with();
-        memcpy(name, key.name, KEY_NAME_SIZE);
-        if (RAND_bytes(iv, IV_SIZE) != 1)
-            found = -1;
-    } else {
-        found = key_to_open_with(name, &key);
-    }
-    if (found <= 0)
-        return found;
-    if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv, seal) != 1 ||
-        !prepare_mac(mac, &key))
-        found = -1;
-    OPENSSL_cleanse(&key, sizeof(key));
-    return found;
-}
 
 /* --- handshake callbacks --- */
 
@@ -363,14 +245,14 @@ static SSL_CTX *create_context(const struct tls *tls, int minimum_version) {
     /* An idle connection would hold 34 kB of record buffers. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_timeout(context, TICKET_KEY_SECONDS);
+    SSL_CTX_set_timeout(context, TICKETS_SECONDS);
     SSL_CTX_set_security_level(context, 2);
     bool known = SSL_CTX_set_min_proto_version(context, minimum_version) == 1 &&
                  SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 &&
                  SSL_CTX_set_cipher_list(context, TLS12_CIPHERS) == 1 &&
                  SSL_CTX_set_ciphersuites(context, TLS13_CIPHERS) == 1 &&
                  SSL_CTX_set1_groups_list(context, GROUPS) == 1 &&
-                 SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket) == 1;
+                 SSL_CTX_set_tlsext_ticket_key_evp_cb(context, tickets_use) == 1;
     assert(known);
     SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);

@@ -1,8 +1,7 @@
 /*
  * A TLS listener's contexts: TLS 1.2 and 1.3, ECDHE with AEAD only, certificates chosen by SNI,
- * session tickets whose keys rotate and are shared by all listeners and threads, buffers released
- * while idle, ALPN http/1.1 alone. Made while a configuration is loaded; used by all threads,
- * unchanged.
+ * session tickets (tickets.h), buffers released while idle, ALPN http/1.1 alone. Made while a
+ * configuration is loaded; used by all threads, unchanged.
  *
  * A client that offers protocols by ALPN but not http/1.1 (h2 alone, say) fails its handshake, as
  * RFC 7301 section 3.2 wants; one that offers none speaks HTTP/1.1. A client that names no host, or
@@ -45,10 +44,5 @@ void tls_free(struct tls *tls);
 /* What a socket's handshake starts with. Borrowed; a handshake needs the tls to live until it ends.
  */
 SSL_CTX *tls_context(const struct tls *tls);
-
-/* Begins a new key for session tickets now instead of at the end of the hour: tickets of the key
-   before it are still accepted (for two hours after that key was made), older ones not.
-   Process-wide; any thread. */
-void tls_rotate_tickets(void);
 
 #endif

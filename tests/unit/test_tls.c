@@ -10,6 +10,7 @@
 #include "observe/log.h"
 #include "support/certificate.h"
 #include "support/directory.h"
+#include "support/meeting.h"
 
 static char directory[128];
 
@@ -44,48 +45,7 @@ static struct tls *create_one(EVP_PKEY *key, const char *names, int minimum_vers
     return create_from(&files, 1, minimum_version);
 }
 
-/* --- a handshake in memory --- */
-
-struct meeting {
-    SSL_CTX *client_context;
-    SSL *client, *server;
-    bool established;
-};
-
-static struct meeting meet(const struct tls *tls) {
-    struct meeting meeting = {.client_context = SSL_CTX_new(TLS_client_method())};
-    SSL_CTX_set_security_level(meeting.client_context, 0);
-    meeting.client = SSL_new(meeting.client_context);
-    meeting.server = SSL_new(tls_context(tls));
-    BIO *client_end, *server_end;
-    ck_assert_int_eq(BIO_new_bio_pair(&client_end, 1 << 16, &server_end, 1 << 16), 1);
-    SSL_set_bio(meeting.client, client_end, client_end);
-    SSL_set_bio(meeting.server, server_end, server_end);
-    SSL_set_connect_state(meeting.client);
-    SSL_set_accept_state(meeting.server);
-    return meeting;
-}
-
-/* Each side moves until neither can; a handshake takes at most three rounds. */
-static bool shake(struct meeting *meeting) {
-    char byte;
-    int client = 0, server = 0;
-    for (int round = 0; round < 6; round++) {
-        client = SSL_do_handshake(meeting->client);
-        server = SSL_do_handshake(meeting->server);
-    }
-    meeting->established = client == 1 && server == 1;
-    if (meeting->established) /* takes in the tickets of TLS 1.3 */
-        ck_assert_int_eq(SSL_read(meeting->client, &byte, 1), -1);
-    ERR_clear_error();
-    return meeting->established;
-}
-
-static void part(struct meeting *meeting) {
-    SSL_free(meeting->client);
-    SSL_free(meeting->server);
-    SSL_CTX_free(meeting->client_context);
-}
+/* --- versions and ciphers --- */
 
 static bool shakes_with_version(const struct tls *tls, int version) {
     struct meeting meeting = meet(tls);
@@ -272,64 +232,6 @@ START_TEST(chosen_context_keeps_the_minimum_version) {
     ck_assert(!shake(&meeting));
     part(&meeting);
     tls_free(tls);
-}
-END_TEST
-
-/* --- tickets --- */
-
-static SSL_SESSION *session_of(const struct tls *tls, int version) {
-    struct meeting meeting = meet(tls);
-    SSL_set_max_proto_version(meeting.client, version);
-    ck_assert(shake(&meeting));
-    ck_assert(!SSL_session_reused(meeting.client));
-    SSL_SESSION *session = SSL_get1_session(meeting.client);
-    ck_assert(SSL_SESSION_has_ticket(session));
-    /* Without a close, OpenSSL takes the session for broken and would not offer it again. */
-    SSL_shutdown(meeting.client);
-    SSL_shutdown(meeting.server);
-    part(&meeting);
-    return session;
-}
-
-static bool resumes(const struct tls *tls, SSL_SESSION *session) {
-    struct meeting meeting = meet(tls);
-    SSL_set_max_proto_version(meeting.client, SSL_SESSION_get_protocol_version(session));
-    SSL_set_session(meeting.client, session);
-    ck_assert(shake(&meeting));
-    bool reused = SSL_session_reused(meeting.client) && SSL_session_reused(meeting.server);
-    SSL_shutdown(meeting.client);
-    part(&meeting);
-    return reused;
-}
-
-static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
-
-START_TEST(ticket_outlives_one_rotation_and_not_two) {
-    struct tls *tls = create_one(make_ec_key(), "DNS:a.example", TLS1_2_VERSION);
-    SSL_SESSION *session = session_of(tls, versions[_i]);
-    SSL_SESSION *copy = SSL_SESSION_dup(session), *another = SSL_SESSION_dup(session);
-    ck_assert(resumes(tls, session));
-    tls_rotate_tickets();
-    ck_assert(resumes(tls, copy));
-    tls_rotate_tickets();
-    ck_assert(!resumes(tls, another));
-    SSL_SESSION_free(session);
-    SSL_SESSION_free(copy);
-    SSL_SESSION_free(another);
-    tls_free(tls);
-}
-END_TEST
-
-/* As after a reload, or on another listener. */
-START_TEST(ticket_is_good_for_another_listener) {
-    struct tls *tls = create_one(make_ec_key(), "DNS:a.example", TLS1_2_VERSION);
-    SSL_SESSION *session = session_of(tls, versions[_i]);
-    struct tls_certificate files = {in_directory("one.pem"), in_directory("one.key")};
-    struct tls *other = create_from(&files, 1, TLS1_2_VERSION);
-    tls_free(tls);
-    ck_assert(resumes(other, session));
-    SSL_SESSION_free(session);
-    tls_free(other);
 }
 END_TEST
 
@@ -550,8 +452,6 @@ static void add_handshakes(TCase *cases) {
                         (int)(sizeof(offers) / sizeof(offers[0])));
     tcase_add_test(cases, name_chooses_the_certificate);
     tcase_add_test(cases, chosen_context_keeps_the_minimum_version);
-    tcase_add_loop_test(cases, ticket_outlives_one_rotation_and_not_two, 0, 2);
-    tcase_add_loop_test(cases, ticket_is_good_for_another_listener, 0, 2);
     tcase_add_test(cases, shared_contexts_live_until_the_last_owner);
 }
 
