@@ -81,6 +81,7 @@ function showState({ state, until, code, reason, byUser }) {
   const focused = document.activeElement;
   const offline = state === 'lost' && !navigator.onLine;
   const shown = offline ? words.offline : words[state];
+  const trouble = !offline && state === 'lost' && words.asked[code] || shown;
   element.state.textContent = shown;
   element.state.dataset.state = state;
   element.close.hidden = state === 'closed';
@@ -93,7 +94,7 @@ function showState({ state, until, code, reason, byUser }) {
   if (state === 'closed') {
     element.trouble.textContent = byUser ? words.closedByYou : words.closedByServer(code, reason);
   } else {
-    element.trouble.textContent = shown;
+    element.trouble.textContent = trouble;
   }
   // The seconds and each new try are for the eye; read out, they would drown all else.
   if (state !== 'connecting') speakOnce(element.trouble.textContent);
@@ -105,7 +106,7 @@ function showState({ state, until, code, reason, byUser }) {
   if (state === 'lost') {
     const tick = () => {
       const seconds = Math.ceil((until - performance.now()) / 1000);
-      element.trouble.textContent = words.troubled(shown, seconds);
+      element.trouble.textContent = words.troubled(trouble, seconds);
     };
     tick();
     showState.ticking = setInterval(tick, 500);

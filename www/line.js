@@ -6,9 +6,15 @@ const STEADY = 10000;         // open for this long, the next loss starts with s
 const HANDSHAKE = 15000;
 const ANSWER = 5000;          // what a connection in doubt has left to show that it lives
 const LEAST_PAUSE = 250;      // between tries that events ask for
+const LONGEST_ASKED = 300000;
 
 // The server means it: coming back would be wrong.
 const final = (code) => code === 1000 || code === 1008 || (code >= 4000 && code < 5000);
+
+// A server that restarts (1012) or has too much to do (1013) may say when to come back, in
+// milliseconds, as the whole reason. NaN where it does not.
+const askedFor = (code, reason) => Math.min(LONGEST_ASKED,
+  Number((code === 1012 || code === 1013) && /^retry=(\d{1,15})$/.exec(reason)?.[1] || NaN));
 
 export class Line {
   #socket = null;
@@ -16,10 +22,12 @@ export class Line {
   #timer = 0;
   #tried = 0;
   #opened = 0;
+  #unwelcome = 0;
   #wake;
 
   /** onMessage(object) for each JSON message; onState({state, ...}): connecting, open, lost with
-      `until` (performance.now() of the next try), closed with code and reason, or byUser. */
+      `until` (performance.now() of the next try) and the code with which the server asked for that
+      time, closed with code and reason, or byUser. */
   constructor(address, protocol, { onMessage, onState }) {
     Object.assign(this, { address, protocol, onMessage, onState, state: 'closed' });
     this.#wake = () => { if (document.visibilityState === 'visible') this.#woken(); };
@@ -52,7 +60,7 @@ export class Line {
         this.#drop();
         this.#tell('closed', { code, reason });
       } else {
-        this.#lose();
+        this.#lose(code, reason);
       }
     }));
   }
@@ -106,16 +114,22 @@ export class Line {
       this.doubt({ type: 'who' });
       return;
     }
+    if (performance.now() < this.#unwelcome) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.connect(), Math.max(0, this.#tried + LEAST_PAUSE - performance.now()));
   }
 
-  /** Exponential, with full jitter: those who lost it together don't come back together. */
-  #lose() {
+  /** Exponential, with full jitter: those who lost it together don't come back together. What the
+      server asked for comes before that, and is waited whole. */
+  #lose(code, reason) {
     this.#drop();
-    const wait = Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.#tries);
+    const asked = askedFor(code, reason);
+    const most = asked >= 0 ? Math.max(FIRST_WAIT, asked / 4)
+      : Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.#tries);
+    const wait = (asked || 0) + Math.random() * most;
     this.#tries += 1;
-    this.#tell('lost', { until: performance.now() + wait });
+    this.#unwelcome = asked >= 0 ? performance.now() + asked : 0;
+    this.#tell('lost', { until: performance.now() + wait, ...asked >= 0 && { code } });
     this.#timer = setTimeout(() => this.connect(), wait);
   }
 

@@ -97,6 +97,27 @@ describe('a connection that breaks', () => {
     await page.context().close();
   });
 
+  test('waits as long as a server that restarts asks for', async () => {
+    const page = await newPage(browser);
+    const routes = [];
+    await page.routeWebSocket(/\/ws\/chat\//, (route) => {
+      routes.push(route);
+      route.connectToServer();
+    });
+    await enter(page, server.url('/', 'https'), 'pat', 'restart');
+    await page.evaluate(() => { Math.random = () => 0; });
+    const before = performance.now();
+    await routes[0].close({ code: 1012, reason: 'retry=3000' });
+    await page.locator('#trouble').getByText(/^The server is restarting\. (Next try in [123] s\.|Trying again…)$/).waitFor();
+    assert.equal(await page.locator('#state').textContent(), 'Connection lost');
+    assert.equal(await page.locator('#spoken').textContent(), 'The server is restarting');
+    await page.evaluate(() => window.dispatchEvent(new Event('online')));
+    await connected(page);
+    assert.ok(performance.now() - before >= 2990);
+    assert.equal(routes.length, 2);
+    await page.context().close();
+  });
+
   test('without an end leaves the room within the ping limit', async () => {
     const { page, proxy } = await visitThrough('far', 'limit');
     const ann = await visit('ann', 'limit');

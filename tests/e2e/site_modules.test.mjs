@@ -260,6 +260,73 @@ describe('line', () => {
     assert.deepEqual(page.socket.sent, []);
   }));
 
+  describe('a server that says when to come back', () => {
+    for (const [code, reason, random, wait] of [
+      [1012, 'retry=20000', 0, 20000], [1012, 'retry=20000', 0.5, 22500], [1013, 'retry=20000', ALMOST_ONE, 25000],
+      [1012, 'retry=0', 0, 0], [1012, 'retry=0', ALMOST_ONE, 1000], [1012, 'retry=2000', ALMOST_ONE, 3000],
+      [1012, 'retry=300000', 0, 300000], [1012, 'retry=300001', 0, 300000],
+      [1012, 'retry=999999999999999', ALMOST_ONE, 375000],
+    ]) {
+      test(`${code} ${reason}, and ${random.toFixed(1)} of what is between`, onPage((page) => {
+        const it = open(page);
+        page.random = random;
+        page.socket.closes(code, reason);
+        assert.deepEqual([it.state, it.last.code, Math.round(it.wait)], ['lost', code, wait]);
+        if (wait > 1) {
+          page.advance(wait - 2);
+          assert.equal(page.sockets.length, 1, 'not before');
+        }
+        page.advance(2);
+        assert.equal(page.sockets.length, 2);
+      }));
+    }
+
+    for (const [code, reason] of [
+      [1001, 'retry=20000'], [1006, 'retry=20000'], [1011, 'retry=20000'], [1012, ''], [1012, 'retry='],
+      [1012, 'retry=-1'], [1012, 'retry=1e9'], [1012, 'retry=20000.5'], [1012, ' retry=20000'],
+      [1012, 'retry=20000 ms'], [1012, 'retry=0x4e20'], [1012, 'retry=1000000000000000'],
+      [1012, 'retry=20000\nretry=1'], [1013, 'the server is busy'], [1012, undefined],
+    ]) {
+      test(`${code} ${JSON.stringify(reason)} says nothing of the kind`, onPage((page) => {
+        const it = open(page);
+        page.random = 0.5;
+        page.socket.closes(code, reason);
+        assert.deepEqual(it.last, { state: 'lost', until: page.now + 500 });
+      }));
+    }
+
+    test('is not asked before, whatever the browser says; its user may', onPage((page) => {
+      const it = open(page);
+      page.random = 0.5;
+      page.socket.closes(1012, 'retry=20000');
+      for (const happens of [() => page.window.fire('online'), () => page.window.fire('pageshow')]) {
+        happens();
+        page.advance(5000);
+      }
+      assert.equal(page.sockets.length, 1);
+      page.advance(10000); // what was asked for is over, what is between is not
+      page.window.fire('online');
+      page.advance(0);
+      assert.equal(page.sockets.length, 2);
+      page.socket.closes(1012, 'retry=20000');
+      it.line.connect();
+      assert.equal(page.sockets.length, 3);
+    }));
+
+    test('binds for that once', onPage((page) => {
+      const it = open(page);
+      page.random = ALMOST_ONE;
+      page.socket.closes(1012, 'retry=20000');
+      it.comeBack();
+      page.socket.closes(1006);
+      assert.equal(Math.round(it.wait), 2000);
+      assert.equal('code' in it.last, false);
+      page.window.fire('online');
+      page.advance(250);
+      assert.equal(page.sockets.length, 3);
+    }));
+  });
+
   for (const code of [1000, 1008, 4000, 4001, 4999]) {
     test(`${code} is final`, onPage((page) => {
       const it = open(page);

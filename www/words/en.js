@@ -18,6 +18,7 @@ export default {
   open: 'Connected',
   lost: 'Connection lost',
   offline: 'No network',
+  asked: { 1012: 'The server is restarting', 1013: 'The server is busy' },
   troubled: (what, seconds) => `${what}. ${seconds > 0 ? `Next try in ${seconds} s.` : 'Trying again…'}`,
   closed: 'Closed',
   closedByYou: 'You closed the connection.',

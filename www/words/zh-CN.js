@@ -15,6 +15,7 @@ export default {
   open: '已连接',
   lost: '连接已断开',
   offline: '没有网络',
+  asked: { 1012: '服务器正在重启', 1013: '服务器正忙' },
   troubled: (what, seconds) => `${what}，${seconds > 0 ? `${seconds} 秒后重试。` : '正在重试…'}`,
   closed: '已关闭',
   closedByYou: '你关闭了连接。',
