@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 #include "config/listing.h"
 #include "config/problems.h"
 #include "consumer/host.h"
+#include "net/tickets.h"
+#include "observe/log.h"
 #include "observe/page.h"
 #include "process/child.h"
 #include "process/command.h"
@@ -114,11 +117,21 @@ static struct config *load(const char *file, struct problems *problems) {
     return config_load(file, folders.list, 2, host_table(), problems);
 }
 
+/* TLS sessions outlive workers: their keys lie in memory that the supervisor made. */
+static void share_tickets(void) {
+    void *memory = mmap(NULL, TICKETS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, CHILD_TICKETS, 0);
+    close(CHILD_TICKETS);
+    if (memory == MAP_FAILED || !tickets_live_in(memory, TICKETS_BYTES))
+        log_line(LOG_AT_WARNING, "TLS sessions end with this worker: their keys can't be shared");
+}
+
 /* What the supervisor starts. */
 static int run_child(const char *role) {
     page_map(CHILD_PAGE);
     close(CHILD_PAGE);
     fcntl(CHILD_CHANNEL, F_SETFD, FD_CLOEXEC);
+    if (strcmp(role, "--worker") == 0)
+        share_tickets();
     return strcmp(role, "--worker") == 0 ? worker_run(CHILD_CHANNEL, load)
                                          : worker_try(CHILD_CHANNEL, load);
 }

@@ -21,6 +21,7 @@ bool changes_possible(const struct config *from, const struct config *to, char *
         {"control", same_text(from->control, to->control)},
         {"error-log", same_text(from->error_log, to->error_log)},
         {"io-uring", from->io == to->io},
+        {"sandbox", from->sandbox == to->sandbox},
         {"offload",
          from->offload_threads == to->offload_threads && from->offload_queue == to->offload_queue},
     };

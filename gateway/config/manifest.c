@@ -142,7 +142,8 @@ struct manifest *manifest_take(const char *path, const char *const *plugin_dirs,
         if (snapshot != NULL)
             walk(&reading, root);
     }
-    snapshot_use(NULL);
+    if (snapshot != NULL)
+        snapshot_use(NULL);
     problems_free(ignored);
     return &owned->manifest;
 }

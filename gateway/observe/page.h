@@ -83,7 +83,6 @@ struct page {
     atomic_uint threads; /* loop threads that tick; 0: none runs yet */
     struct page_thread thread[PAGE_THREADS + 1];
     struct page_name names[PAGE_NAMES];
-    _Alignas(64) unsigned char tickets[1024]; /* keys of TLS session tickets */
 };
 
 /* The process's page: private memory until page_map. Any thread. */

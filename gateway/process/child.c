@@ -10,15 +10,24 @@
 #include "process/channel.h"
 #include "process/rights.h"
 
+/* The numbers that the child knows may be others' here: so first out of their way. */
+static bool place_descriptors(int channel, int page, int tickets) {
+    const int from[] = {channel, page, tickets};
+    int high[3];
+    for (int i = 0; i < 3; i++)
+        high[i] = from[i] == -1 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, CHILD_TICKETS + 1);
+    for (int i = 0; i < 3; i++)
+        if (from[i] != -1 && (high[i] == -1 || dup2(high[i], CHILD_CHANNEL + i) == -1))
+            return false;
+    return true;
+}
+
 /* Descriptors of the supervisor's close by themselves, but for the standard ones. */
-static void become_child(const char *role, const char *user, int channel, int page) {
+static void become_child(const char *role, const char *user, int channel, int page, int tickets) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    int high_channel = fcntl(channel, F_DUPFD_CLOEXEC, CHILD_PAGE + 1);
-    int high_page = fcntl(page, F_DUPFD_CLOEXEC, CHILD_PAGE + 1);
-    if (high_channel == -1 || high_page == -1 || dup2(high_channel, CHILD_CHANNEL) == -1 ||
-        dup2(high_page, CHILD_PAGE) == -1)
+    if (!place_descriptors(channel, page, tickets))
         _exit(EX_OSERR);
     /* A process that changed users without exec could not open its own descriptors by name. */
     if (user != NULL && !rights_drop(user))
@@ -27,13 +36,13 @@ static void become_child(const char *role, const char *user, int channel, int pa
     _exit(EX_OSERR);
 }
 
-bool child_start(struct child *child, const char *role, const char *user, int page) {
+bool child_start(struct child *child, const char *role, const char *user, int page, int tickets) {
     int ends[2];
     if (!channel_open(ends))
         return false;
     pid_t pid = fork();
     if (pid == 0)
-        become_child(role, user, ends[1], page);
+        become_child(role, user, ends[1], page, tickets);
     int number = errno;
     close(ends[1]);
     if (pid == -1) {

@@ -9,12 +9,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "observe/page.h"
-
 struct child {
     pid_t pid;   /* 0: none */
     int channel; /* -1: closed */
-    struct page *page;
 };
 
 /* What a child's main is told by: "--worker" or "--trial" as the first argument, then these
@@ -22,10 +19,11 @@ struct child {
  */
 #define CHILD_CHANNEL 3
 #define CHILD_PAGE 4
+#define CHILD_TICKETS 5 /* a worker's: memory for TLS ticket keys */
 
-/* Starts one with this first argument. page: the descriptor of its page, mapped at child->page.
-   user may be NULL. False with errno. */
-bool child_start(struct child *child, const char *role, const char *user, int page);
+/* Starts one with this first argument, and descriptors of its page and, unless that is -1, of the
+   memory for tickets. user may be NULL. False with errno. */
+bool child_start(struct child *child, const char *role, const char *user, int page, int tickets);
 
 /* Closes the channel; when it has ended. */
 void child_forget(struct child *child);

@@ -10,13 +10,16 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "config/manifest.h"
+#include "net/tickets.h"
 #include "observe/log.h"
+#include "observe/page.h"
 #include "process/channel.h"
 #include "process/child.h"
 #include "process/control.h"
@@ -37,6 +40,7 @@
 #define CULPRITS_MAX 32       /* plugins whose crashes are remembered */
 #define KILL_GRACE_MS 6000    /* behind the drain time */
 #define RESTART_RETRY_MS 3000 /* clients come back within this after a restart */
+#define TICKETS_LOWEST 4200   /* above all sockets that are handed over */
 #define CLIENTS_MAX 32
 #define CLIENT_MS 5000 /* for a client of the control socket to ask */
 
@@ -82,6 +86,7 @@ static struct supervisor {
     bool has_served;           /* once */
 
     int page_fd, trial_page_fd;
+    int tickets_fd;    /* memory for TLS ticket keys, which outlive workers */
     struct page *page; /* the worker's */
     struct page *trial_page;
 
@@ -148,7 +153,7 @@ static void start_worker(struct supervisor *self) {
     self->was_stuck = false;
     self->stuck_at = 0;
     self->refused = 0;
-    if (!child_start(&self->worker, "--worker", process->user, self->page_fd)) {
+    if (!child_start(&self->worker, "--worker", process->user, self->page_fd, self->tickets_fd)) {
         log_line(LOG_AT_ERROR, "a worker can't be started: %s", strerror(errno));
         self->restart_at = now_ms() + SHORT_LIFE_MS;
         self->life = LIFE_NONE;
@@ -311,8 +316,8 @@ static void accept_attempt(struct supervisor *self, const char *text) {
 static void start_trial(struct supervisor *self) {
     struct attempt *attempt = &self->attempt;
     page_clear(self->trial_page);
-    if (!child_start(&self->trial, "--trial", attempt->manifest->process.user,
-                     self->trial_page_fd)) {
+    if (!child_start(&self->trial, "--trial", attempt->manifest->process.user, self->trial_page_fd,
+                     -1)) {
         refuse_attempt(self, "a trial of it can't be started\n");
         return;
     }
@@ -610,6 +615,8 @@ static void restart(struct supervisor *self, struct client *client) {
         snprintf(number, sizeof(number), "%d", extra);
         setenv("SLUICE_RESTART_CLIENT", number, 1);
     }
+    snprintf(number, sizeof(number), "%d", fcntl(self->tickets_fd, F_DUPFD, TICKETS_LOWEST));
+    setenv("SLUICE_TICKETS", number, 1);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -857,7 +864,39 @@ static void turn(struct supervisor *self) {
 
 /* --- the begin and the end --- */
 
+/* Those of the program before a restart, where they are of this version's size. */
+static int inherit_tickets(void) {
+    const char *number = getenv("SLUICE_TICKETS");
+    struct stat status;
+    int fd = number == NULL ? -1 : (int)strtol(number, NULL, 10);
+    unsetenv("SLUICE_TICKETS");
+    if (fd <= STDERR_FILENO || fstat(fd, &status) != 0 || status.st_size != TICKETS_BYTES ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return -1;
+    return fd;
+}
+
+/* The supervisor itself does not keep them mapped. */
+static bool make_tickets(struct supervisor *self) {
+    self->tickets_fd = inherit_tickets();
+    if (self->tickets_fd != -1)
+        return true;
+    int fd = memfd_create("sluice-tickets", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd == -1 || ftruncate(fd, TICKETS_BYTES) != 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+        return false;
+    void *memory = mmap(NULL, TICKETS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED)
+        return false;
+    tickets_prepare(memory, TICKETS_BYTES);
+    munmap(memory, TICKETS_BYTES);
+    self->tickets_fd = fd;
+    return true;
+}
+
 static bool make_pages(struct supervisor *self) {
+    if (!make_tickets(self))
+        return false;
     self->page_fd = page_create();
     self->trial_page_fd = page_create();
     if (self->page_fd == -1 || self->trial_page_fd == -1 || !page_map(self->trial_page_fd))

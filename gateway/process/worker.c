@@ -17,6 +17,7 @@
 
 #include "config/changes.h"
 #include "config/config.h"
+#include "config/manifest.h"
 #include "consumer/connection.h"
 #include "consumer/host.h"
 #include "consumer/instance.h"
@@ -76,7 +77,7 @@ static struct worker {
     struct offload *pool;
     uint32_t drain_ms;
 
-    bool has_pid_file;
+    bool has_pid_file, is_confined;
     sigset_t signals;
     struct channel_message message;
 } worker;
@@ -565,30 +566,38 @@ static enum batch_way choose_io(const struct config *config) {
 }
 
 /* Without it the server serves as well, and says so. */
-static bool enter_sandbox(const struct config *config, bool rings) {
-    const struct sandbox_terms terms = {.io_uring = rings};
+static bool enter_sandbox(const struct config *process) {
+    const struct sandbox_terms terms = {.io_uring = true};
     struct error error;
-    bool entered = config->sandbox && sandbox_enter(&terms, &error);
+    bool entered = process->sandbox && sandbox_enter(&terms, &error);
     if (entered)
         log_line(LOG_AT_INFO, "sandbox: on");
-    else if (config->sandbox)
+    else if (process->sandbox)
         log_line(LOG_AT_WARNING, "sandbox: off, since the kernel refuses it: %s", error.text);
     else
         log_line(LOG_AT_WARNING, "sandbox: off, as the configuration says");
     return entered;
 }
 
-/* Each thread has made its rings. */
-static void end_rings(void) {
+/* Before a plugin is loaded: what the file says of it is read by itself. */
+static bool enter_sandbox_of(const char *path) {
+    struct manifest *manifest = manifest_take(path, NULL, 0, NULL);
+    bool entered = enter_sandbox(&manifest->process);
+    manifest_free(manifest);
+    return entered;
+}
+
+/* Each thread has made its rings, where there are any. */
+static void end_rings(bool in_use) {
     struct error error;
-    if (!sandbox_end_rings(true, &error))
+    batch_probe(); /* remembered: a later configuration may ask whether there could be any */
+    if (!sandbox_end_rings(in_use, &error))
         log_line(LOG_AT_WARNING, "sandbox: io_uring stays open: %s", error.text);
 }
 
 /* Takes the configuration. */
 static bool begin(struct worker *self, struct config *config) {
     bool rings = choose_io(config) != BATCH_CALLS;
-    bool confined = enter_sandbox(config, rings);
     make_loops(self, config);
     if (!change_to(self, config)) {
         const struct thread_end end = {.ms = 1, .code = 1001};
@@ -596,8 +605,8 @@ static bool begin(struct worker *self, struct config *config) {
         end_threads(self, join_threads(self, JOIN_GRACE_MS));
         return false;
     }
-    if (confined && rings)
-        end_rings();
+    if (self->is_confined)
+        end_rings(rings);
     return true;
 }
 
@@ -647,6 +656,7 @@ int worker_run_alone(struct config *config) {
         return 1;
     }
     const char *pid_path = config->pid_file;
+    self->is_confined = enter_sandbox(config); /* its plugins are loaded already */
     if (!begin(self, config)) {
         if (self->generation == NULL)
             remove_pid(self, pid_path);
@@ -729,6 +739,8 @@ static bool build(struct worker *self, const char *path, bool accepted) {
     if (accepted)
         snapshot_accept(snapshot);
     snapshot_use(snapshot);
+    if (self->generation == NULL)
+        self->is_confined = enter_sandbox_of(path);
     struct config *config = load_incoming(self, path);
     bool serving = true;
     if (config != NULL && self->generation != NULL)
@@ -834,6 +846,7 @@ int worker_try(int channel, worker_load_fn load) {
         add_entry(self);
     }
     snapshot_use(self->incoming);
+    enter_sandbox_of(self->message.text);
     struct config *config = load_incoming(self, self->message.text);
     if (config == NULL)
         return EX_CONFIG;
