@@ -566,10 +566,12 @@ static enum batch_way choose_io(const struct config *config) {
 }
 
 /* Without it the server serves as well, and says so. */
-static bool enter_sandbox(const struct config *process) {
+static bool enter_sandbox(const struct config *process, bool quiet) {
     const struct sandbox_terms terms = {.io_uring = true};
     struct error error;
     bool entered = process->sandbox && sandbox_enter(&terms, &error);
+    if (quiet)
+        return entered;
     if (entered)
         log_line(LOG_AT_INFO, "sandbox: on");
     else if (process->sandbox)
@@ -580,9 +582,9 @@ static bool enter_sandbox(const struct config *process) {
 }
 
 /* Before a plugin is loaded: what the file says of it is read by itself. */
-static bool enter_sandbox_of(const char *path) {
+static bool enter_sandbox_of(const char *path, bool quiet) {
     struct manifest *manifest = manifest_take(path, NULL, 0, NULL);
-    bool entered = enter_sandbox(&manifest->process);
+    bool entered = enter_sandbox(&manifest->process, quiet);
     manifest_free(manifest);
     return entered;
 }
@@ -656,7 +658,7 @@ int worker_run_alone(struct config *config) {
         return 1;
     }
     const char *pid_path = config->pid_file;
-    self->is_confined = enter_sandbox(config); /* its plugins are loaded already */
+    self->is_confined = enter_sandbox(config, false); /* its plugins are loaded already */
     if (!begin(self, config)) {
         if (self->generation == NULL)
             remove_pid(self, pid_path);
@@ -740,7 +742,7 @@ static bool build(struct worker *self, const char *path, bool accepted) {
         snapshot_accept(snapshot);
     snapshot_use(snapshot);
     if (self->generation == NULL)
-        self->is_confined = enter_sandbox_of(path);
+        self->is_confined = enter_sandbox_of(path, false);
     struct config *config = load_incoming(self, path);
     bool serving = true;
     if (config != NULL && self->generation != NULL)
@@ -846,7 +848,7 @@ int worker_try(int channel, worker_load_fn load) {
         add_entry(self);
     }
     snapshot_use(self->incoming);
-    enter_sandbox_of(self->message.text);
+    enter_sandbox_of(self->message.text, true);
     struct config *config = load_incoming(self, self->message.text);
     if (config == NULL)
         return EX_CONFIG;
