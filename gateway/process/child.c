@@ -7,6 +7,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <linux/close_range.h>
+
 #include "process/channel.h"
 #include "process/rights.h"
 
@@ -22,13 +24,15 @@ static bool place_descriptors(int channel, int page, int tickets) {
     return true;
 }
 
-/* Descriptors of the supervisor's close by themselves, but for the standard ones. */
+/* Descriptors of the supervisor's own close by themselves; those that it was started with by
+   mistake are closed here, but for the standard ones. */
 static void become_child(const char *role, const char *user, int channel, int page, int tickets) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (!place_descriptors(channel, page, tickets))
         _exit(EX_OSERR);
+    close_range(CHILD_TICKETS + 1, ~0u, CLOSE_RANGE_CLOEXEC);
     /* A process that changed users without exec could not open its own descriptors by name. */
     if (user != NULL && !rights_drop(user))
         _exit(EX_NOUSER);

@@ -612,13 +612,19 @@ static bool begin(struct worker *self, struct config *config) {
     return true;
 }
 
-static void say_ready(const struct worker *self) {
+/* Those that were not there before. */
+static void say_listening(const struct worker *self, const struct config *before) {
     char url[LISTENER_URL_MAX];
     const struct config *config = current(self);
     for (size_t i = 0; i < config->listener_count; i++)
-        log_line(LOG_AT_INFO, "listening on %s",
-                 listener_url(generation_listeners(self->generation)[i],
-                              config->listeners[i].conf.tls != NULL, url));
+        if (before == NULL || !is_wanted(before, config->listeners[i].key))
+            log_line(LOG_AT_INFO, "listening on %s",
+                     listener_url(generation_listeners(self->generation)[i],
+                                  config->listeners[i].conf.tls != NULL, url));
+}
+
+static void say_ready(const struct worker *self) {
+    say_listening(self, NULL);
     log_line(LOG_AT_INFO, "ready: %u threads, at most %zu connections", self->thread_count,
              atomic_load(&self->count.most));
 }
@@ -726,9 +732,11 @@ static void reload(struct worker *self, struct config *config) {
         config_free(config);
         return;
     }
+    const struct config *before =
+        current(self); /* freed when its last request is answered: later */
     char *text = describe_change(self, config);
     if (change_to(self, config))
-        answer_serving(self, text);
+        say_listening(self, before), answer_serving(self, text);
     else
         refuse(self, EX_CONFIG, "the new configuration could not be started: see the log\n");
     free(text);
