@@ -36,6 +36,10 @@ enum {
     LIMIT_GROUPS,
     LIMIT_TIMERS,
     LIMIT_HEADERS,
+    LIMIT_MESSAGES_A_SECOND,
+    LIMIT_BYTES_A_SECOND,
+    LIMIT_BURST,
+    LIMIT_ON_RATE,
     LIMITS
 };
 
@@ -52,6 +56,10 @@ static const struct field limit_fields[LIMITS] = {
     [LIMIT_GROUPS] = {"groups", FIELD_COUNT, 0, 10000, 100, false},
     [LIMIT_TIMERS] = {"timers", FIELD_COUNT, 0, 10000, 64, false},
     [LIMIT_HEADERS] = {"headers", FIELD_BYTES, 0, 64 << 10, 8 << 10, false},
+    [LIMIT_MESSAGES_A_SECOND] = {"messages-a-second", FIELD_COUNT, 1, 1000000, 0, true},
+    [LIMIT_BYTES_A_SECOND] = {"bytes-a-second", FIELD_BYTES, 1 << 10, 1 << 30, 0, true},
+    [LIMIT_BURST] = {"burst", FIELD_MS, SECOND, 3600 * SECOND, 2 * SECOND, false},
+    [LIMIT_ON_RATE] = {"on-rate", FIELD_TEXT, 0, 0, 0, false},
 };
 
 /* One route while it is read. */
@@ -128,6 +136,32 @@ static bool check_on_full(const struct draft *draft, const struct value *value,
     return false;
 }
 
+static bool read_on_rate(const struct draft *draft, const struct value *value, bool *closes) {
+    *closes = value->text != NULL && strcmp(value->text, "close") == 0;
+    if (value->text == NULL || *closes || strcmp(value->text, "slow") == 0)
+        return true;
+    problems_error(draft->load->problems, tree_place(value->node),
+                   "`on-rate` is `%s`; it must be slow or close", value->text);
+    return false;
+}
+
+/* What a client may say in a second. */
+static bool read_pace(const struct draft *draft, const struct value *values,
+                      struct session_terms *terms) {
+    const struct value *bytes = &values[LIMIT_BYTES_A_SECOND];
+    struct pace_terms *pace = &terms->pace;
+    bool right = read_on_rate(draft, &values[LIMIT_ON_RATE], &pace->closes);
+    pace->messages = (uint32_t)values[LIMIT_MESSAGES_A_SECOND].number;
+    pace->bytes = (uint32_t)bytes->number;
+    pace->burst_ms = (uint32_t)values[LIMIT_BURST].number;
+    if (pace->bytes != 0 && pace->closes &&
+        (uint64_t)pace->bytes * pace->burst_ms / SECOND < terms->message_bytes_max)
+        problems_warning(draft->load->problems, tree_place(bytes->node),
+                         "`bytes-a-second` over the time of `burst` is less than `message`: a "
+                         "message of the largest size would close its connection");
+    return right;
+}
+
 static bool read_limits(struct draft *draft) {
     struct value values[LIMITS];
     struct instance_conf *to = &draft->instance;
@@ -146,6 +180,7 @@ static bool read_limits(struct draft *draft) {
     to->groups_max = (uint32_t)values[LIMIT_GROUPS].number;
     to->timers_max = (uint32_t)values[LIMIT_TIMERS].number;
     to->headers_max = (uint32_t)values[LIMIT_HEADERS].number;
+    right = read_pace(draft, values, &to->terms) && right;
     const yoml_t *small =
         values[LIMIT_QUEUE].node != NULL ? values[LIMIT_QUEUE].node : values[LIMIT_MESSAGE].node;
     if (right && to->terms.queue_bytes_max < to->terms.message_bytes_max)

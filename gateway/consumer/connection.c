@@ -67,7 +67,13 @@ struct sluice_conn {
     char *subprotocol;      /* NULL: none */
     uint8_t state : 4;
     uint8_t is_handshake : 1, has_begun : 1, stopped : 1;
-    char tail[]; /* the consumer's data from DATA_AT on, if any; then the packed scope */
+    char tail[]; /* the consumer's data from DATA_AT on, if any; the guard, if any; then the packed
+                    scope */
+};
+
+/* What only routes with such limits pay for. */
+struct guard {
+    struct pace pace;
 };
 
 #define DATA_ALIGNMENT 16
@@ -509,10 +515,29 @@ int connection_add_header(sluice_conn *conn, const char *name, const char *value
 
 /* --- its life --- */
 
-/* Where the packed scope lies. */
-static size_t packed_at(const sluice_route *route) {
+static bool has_pace(const sluice_route *route) {
+    const struct pace_terms *pace = &instance_conf(route)->terms.pace;
+    return pace->messages != 0 || pace->bytes != 0;
+}
+
+static size_t data_end(const sluice_route *route) {
     uint32_t data_size = instance_consumer(route)->data_size;
     return data_size == 0 ? offsetof(struct sluice_conn, tail) : DATA_AT + data_size;
+}
+
+static size_t guard_at(const sluice_route *route) {
+    const size_t alignment = _Alignof(struct guard);
+    return (data_end(route) + alignment - 1) / alignment * alignment;
+}
+
+uint32_t connection_pace_at(const sluice_route *route) {
+    static_assert(offsetof(struct sluice_conn, session) == 0, "its place counts from the session");
+    return has_pace(route) ? (uint32_t)(guard_at(route) + offsetof(struct guard, pace)) : 0;
+}
+
+/* Where the packed scope lies. */
+static size_t packed_at(const sluice_route *route) {
+    return has_pace(route) ? guard_at(route) + sizeof(struct guard) : data_end(route);
 }
 
 static const char *packed_of(const sluice_conn *conn) {

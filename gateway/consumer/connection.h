@@ -108,6 +108,9 @@ struct member *connection_member(sluice_conn *conn);
 /* What their sessions tell, and groups their members. [any] */
 const struct session_events *connection_events(void);
 const struct member_events *connection_member_events(void);
+/* Where in the connections of this route their pace lies, from the session on; 0: they have none.
+   [any] */
+uint32_t connection_pace_at(const sluice_route *route);
 sluice_id connection_id(const sluice_conn *conn);
 void *connection_data(sluice_conn *conn);
 

@@ -92,6 +92,7 @@ sluice_route *instance_open(const struct instance_conf *conf, struct error *erro
     route->owner =
         (struct hook_owner){route->conf.name, page_name(route->conf.name, route->consumer->name,
                                                         plugin_path(conf->plugin))};
+    route->conf.terms.pace_at = connection_pace_at(route);
     int result = run_open(route);
     route->conf.options = NULL;
     if (result == 0)

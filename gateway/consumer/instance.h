@@ -39,7 +39,7 @@ struct instance_conf {
     const char *space; /* namespace of its groups; copied */
     struct plugin *plugin;
     const struct option_source *options;
-    struct session_terms terms; /* its events are the connections' */
+    struct session_terms terms; /* its events and pace_at are the connections' */
     uint32_t connect_ms;        /* a handshake undecided this long is a 504 */
     uint32_t groups_max;        /* memberships a connection */
     uint32_t timers_max;        /* timers a connection */

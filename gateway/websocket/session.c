@@ -6,6 +6,7 @@
 
 #include "loop/h2o.h"
 #include "loop/loop.h"
+#include "observe/limits.h"
 #include "websocket/deflater.h"
 #include "websocket/parser.h"
 #include "websocket/send_queue.h"
@@ -271,6 +272,52 @@ static void tell_unblocked(struct session *session) {
     session->terms->events->unblocked(session, dropped);
 }
 
+/* --- the pace --- */
+
+static struct pace *pace_of(struct session *session) {
+    return (struct pace *)((char *)session + session->terms->pace_at);
+}
+
+/* Whatever was not read could have been a pong. */
+static void read_again(struct session *session) {
+    if (!session->slowed)
+        return;
+    session->slowed = false;
+    session->pinged = false;
+    session->heard_at = clock_of();
+    session->transport->read(session, true);
+}
+
+/* The one timer serves for this too. */
+static void slow_down(struct session *session, uint32_t ms) {
+    struct loop *loop = loop_current();
+    limits_hit(LIMIT_RATE_SLOWED);
+    session->slowed = true;
+    session->transport->read(session, false);
+    if (session->timer.slot == 0 || session->timer.at > loop_now(loop) + ms)
+        loop_timer_set(loop, &session->timer, ms);
+}
+
+static void close_too_fast(struct session *session) {
+    static const char reason[] = "too much in a second";
+    limits_hit(LIMIT_RATE_CLOSED);
+    session_close(session, 1008, reason, sizeof(reason) - 1);
+}
+
+/* A peer that closes may always do so. */
+static void count_pace(struct session *session, const struct parsed *parsed) {
+    const struct pace_terms *terms = &session->terms->pace;
+    if (session->state != OPEN || parsed->kind == PARSED_CLOSE || parsed->kind == PARSED_FAILURE)
+        return;
+    size_t bytes = parsed->used + (parsed->inflated ? parsed->size : 0);
+    uint32_t ms = pace_count(pace_of(session), terms, loop_now(loop_current()),
+                             parsed->kind != PARSED_NOTHING, bytes);
+    if (ms > 0 && terms->closes)
+        close_too_fast(session);
+    else if (ms > 0 && !session->slowed)
+        slow_down(session, ms);
+}
+
 /* --- closing --- */
 
 /* Queues the close frame, the last that is sent, and gives the peer its time from now. Takes the
@@ -281,6 +328,7 @@ static void send_close(struct session *session, enum state state, struct frame *
     work->ending = frame;
     send_queue_push(&work->queue, frame);
     queue_bytes(session);
+    read_again(session);
     /* Without a transport the handshake's own time runs. */
     if (session->transport != NULL)
         loop_timer_set(loop_current(), &session->timer, session->terms->close_ms);
@@ -337,7 +385,7 @@ static void on_parsed(struct session *session, const struct parsed *parsed) {
 }
 
 /* Counts what was inflated, and says whether that is enough for a turn. */
-static bool is_enough(size_t inflated, size_t *sum) {
+static bool is_much(size_t inflated, size_t *sum) {
     struct loop *loop = loop_current();
     struct works *works = works_of(loop);
     if (works->turn != loop_turns(loop)) {
@@ -351,15 +399,19 @@ static bool is_enough(size_t inflated, size_t *sum) {
 
 static size_t parse(struct session *session, struct parser *parser, uint8_t *data, size_t size) {
     size_t used = 0, inflated = 0;
+    bool has_pace = session->terms->pace_at != 0;
     while (session->state == OPEN || session->state == CLOSING) {
         parser->ignores = session->state == CLOSING;
         struct parsed parsed =
             parser_next(parser, session->terms->message_bytes_max, data + used, size - used);
         used += parsed.used;
+        if (has_pace)
+            count_pace(session, &parsed);
         if (parsed.kind == PARSED_NOTHING)
             return used;
         on_parsed(session, &parsed);
-        if (parsed.inflated && is_enough(parsed.size, &inflated) && size - used > SESSION_REST_MAX)
+        bool enough = (parsed.inflated && is_much(parsed.size, &inflated)) || session->slowed;
+        if (enough && size - used > SESSION_REST_MAX)
             return used;
     }
     return size;
@@ -422,7 +474,7 @@ static void send_ping(struct session *session) {
    long to look again. */
 static uint32_t keep_alive(struct session *session) {
     const struct session_terms *terms = session->terms;
-    if (terms->ping_ms == 0)
+    if (terms->ping_ms == 0 || session->slowed) /* an answer would not be read */
         return NEVER;
     bool waits = session->pinged && terms->pong_ms > 0;
     uint32_t left = left_of(session->heard_at, waits ? terms->pong_ms : terms->ping_ms);
@@ -449,10 +501,22 @@ static uint32_t check_idle(struct session *session) {
     return NEVER;
 }
 
+static uint32_t check_pace(struct session *session) {
+    if (!session->slowed)
+        return NEVER;
+    uint32_t left = pace_left(pace_of(session), &session->terms->pace, loop_now(loop_current()));
+    if (left > 0)
+        return left;
+    read_again(session);
+    return NEVER;
+}
+
 /* Traffic only notes the time; the one timer finds out, when it runs, what is due and when the next
  * thing is. */
 static void watch(struct session *session) {
     uint32_t left = check_idle(session);
+    if (session->state == OPEN)
+        left = sooner(left, check_pace(session));
     if (session->state == OPEN)
         left = sooner(left, keep_alive(session));
     if (session->state == OPEN && left != NEVER)

@@ -15,6 +15,7 @@
 #include "loop/loop.h"
 #include "websocket/extension.h"
 #include "websocket/frame.h"
+#include "websocket/pace.h"
 
 struct transport;
 struct session;
@@ -47,6 +48,13 @@ struct session_terms {
     /* What the route wants of compression; takeover not with ON_FULL_DROP_OLDEST, since the peer
        would lack what was dropped. */
     struct compression compression;
+    /* How much the peer may say: messages and control frames, and bytes on the wire, with those of
+       compressed messages once more when they are inflated. Who is over is not read for a moment,
+       so that TCP holds back his sender, or closed with 1008. */
+    struct pace_terms pace;
+    /* Where the owner has room for a struct pace, zeroed: so many bytes behind the session's start.
+       0: there is no pace. */
+    uint32_t pace_at;
 };
 
 /* What an operator asks of a connection when it is over. */
@@ -78,9 +86,10 @@ struct session {
     uint32_t message_at; /* the last one, either way */
     struct agreement agreement;
     uint8_t state;
-    bool pinged; /* no input since the last ping */
-    bool full;   /* the transport takes no more until session_writable */
-    bool told;   /* `closed` */
+    bool pinged : 1; /* no input since the last ping */
+    bool full : 1;   /* the transport takes no more until session_writable */
+    bool told : 1;   /* `closed` */
+    bool slowed : 1; /* said too much: not read until the timer runs */
 };
 
 /* What a session tells its owner, each on the session's thread. No call comes inside a call of the
@@ -151,8 +160,8 @@ size_t session_queued(const struct session *session);
 /* size bytes at data are the next that are unread, what was kept of the last call first; they are
    changed in place (unmasked). Returns how many are done with; the transport keeps the others and
    gives them again: SESSION_REST_MAX at most with what follows; more than that in the next turn,
-   since they say so much, inflated, that they would hold the loop. It should give no more than 64
-   KiB in one turn for the same reason. */
+   since they say so much, inflated, that they would hold the loop, or when it reads again. It
+   should give no more than 64 KiB in one turn for the same reason. */
 size_t session_input(struct session *session, uint8_t *data, size_t size);
 /* The outstanding write is done: size of its bytes have left; fewer than all when the connection
    takes no more now. */

@@ -33,7 +33,8 @@ struct transport {
        connection is full. */
     void *(*append)(struct session *session, size_t size);
     /* Delivers input, or no more of it until told again; none is delivered before the first call,
-       nor inside any. What is already buffered is kept. */
+       nor inside any. What is already buffered is kept, and so is what session_input leaves when it
+       has said within that call that it wants no more. */
     void (*read)(struct session *session, bool on);
     /* Ends the connection and frees what the line holds. No call comes to the session after this
        one. Never inside session_input, session_written or session_lost: the session calls it from

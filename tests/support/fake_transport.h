@@ -39,14 +39,15 @@ struct fake_transport {
     size_t parts_count, lent_size;
     bool appending;
     uint8_t appended[16384];
-    uint8_t rest[SESSION_REST_MAX];
+    uint8_t rest[65536]; /* more than SESSION_REST_MAX only of one that does not read */
     size_t rest_size;
 };
 
 /* Attaches the session; fake is zeroed but for what the test sets, and outlives the session. */
 void fake_transport_attach(struct fake_transport *fake, struct session *session, struct loop *loop);
 
-/* These bytes have arrived; nothing when the connection is closed. */
+/* These bytes have arrived, and what was left unread before goes before them; nothing when the
+   connection is closed. */
 void fake_transport_feed(struct fake_transport *fake, const uint8_t *data, size_t size);
 
 /* With at_once: the connection takes bytes again, so many. */

@@ -1,0 +1,85 @@
+// What a client may do, and what it meets at the limit, over real connections.
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { connect } from './support/client.mjs';
+import { start, temporaryFolder, makeCertificate } from './support/server.mjs';
+import { Raw, closeOf, frame, handshake } from './support/raw.mjs';
+
+const folder = temporaryFolder();
+makeCertificate(folder);
+const server = await start(`
+listen:
+  - {port: 0, host: 127.0.0.1}
+  - {port: 0, host: 127.0.0.1, ssl: {certificate-file: cert.pem, key-file: key.pem}}
+plugin-dir: [PLUGINS, TEST_PLUGINS]
+num-threads: 1
+hosts:
+  default:
+    routes:
+      - {match: /echo, consumer: echo}
+      - {match: /slow, consumer: echo, limits: {messages-a-second: 50, burst: 1s}}
+      - {match: /bytes, consumer: echo, limits: {bytes-a-second: 16k, burst: 1s}}
+      - match: /close
+        consumer: echo
+        limits: {messages-a-second: 20, burst: 1s, on-rate: close}
+`, folder);
+
+for (const scheme of ['ws', 'wss']) {
+  test(`${scheme}: who says too much is slowed, loses nothing, and holds up nobody`, async () => {
+    const loud = await connect(server.wsUrl('/slow', scheme));
+    const other = await connect(server.wsUrl('/echo', scheme));
+    const began = performance.now();
+    const count = 110;
+    for (let i = 0; i < count; i++) loud.send(`message ${i} of a client that says too much`);
+    for (let i = 0; i < 20; i++) {
+      other.send(`${i}`);
+      assert.equal(await other.next(), `${i}`);
+    }
+    if (performance.now() - began < 900) assert.ok(loud.unread.length < count, 'the other waited for the loud one');
+    const heard = await loud.take(count);
+    const seconds = (performance.now() - began) / 1000;
+    heard.forEach((text, i) => assert.match(text, new RegExp(`^message ${i} `)));
+    // 50 at once, a few that came in the same bytes, the others at 50 a second.
+    assert.ok(seconds > 0.9, `${count} messages in ${seconds} s`);
+    await loud.close();
+    await other.close();
+  });
+
+  test(`${scheme}: bytes are counted`, async () => {
+    const client = await connect(server.wsUrl('/bytes', scheme));
+    const began = performance.now();
+    for (let i = 0; i < 4; i++) client.send('x'.repeat(8000));
+    for (const text of await client.take(4)) assert.equal(text.length, 8000);
+    assert.ok(performance.now() - began > 450, 'read faster than it may say');
+    await client.close();
+  });
+
+  test(`${scheme}: with on-rate: close it is closed with 1008`, async () => {
+    const client = await connect(server.wsUrl('/close', scheme));
+    for (let i = 0; i < 30; i++) client.send(`${i}`);
+    const { code, reason } = await client.closed();
+    assert.equal(code, 1008);
+    assert.match(reason, /too much/);
+    assert.equal(client.unread.length, 20);
+  });
+}
+
+test('a flood of pings is no way around', async () => {
+  const raw = new Raw(server.port);
+  raw.write(handshake('/close'));
+  assert.equal((await raw.response()).status, 101);
+  raw.write(Buffer.concat(Array.from({ length: 100 }, () => frame('', { opcode: 9 }))));
+  let found;
+  do found = await raw.frame(); while (found.opcode === 10);
+  assert.equal(closeOf(found).code, 1008);
+  raw.destroy();
+});
+
+test('one who goes while he is slowed leaves nothing behind', async () => {
+  const raw = new Raw(server.port);
+  raw.write(handshake('/slow'));
+  assert.equal((await raw.response()).status, 101);
+  raw.write(Buffer.concat(Array.from({ length: 3000 }, () => frame('words'))));
+  for (let i = 0; i < 50; i++) assert.equal((await raw.frame()).opcode, 1);
+  raw.destroy(); // the server's end, when this file ends, must not wait for it
+});
