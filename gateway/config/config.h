@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "config/problems.h"
+#include "consumer/visitor.h"
 #include "net/listener.h"
 #include "websocket/batch.h"
 
@@ -35,6 +36,13 @@ struct config_log {
     int fd;
 };
 
+/* What `limits` says of the whole server; 0: no limit, unless said otherwise. */
+struct server_limits {
+    uint32_t address_connections;
+    struct arrival_rates handshakes;
+    bool by_address; /* whether one of these or of a route's counts addresses */
+};
+
 struct config {
     const char *path; /* of the file, as given */
     h2o_globalconf_t h2o;
@@ -53,8 +61,9 @@ struct config {
     uint32_t drain_ms;        /* how long a stop may take; default 10 s */
     uint32_t stuck_ms;        /* a thread that stands still for so long is ended with its process */
     uint32_t retire_ms;       /* how long an older generation may take to end; default 60 s */
-    enum batch_way io;        /* how WebSockets without TLS read and write; default AUTO */
-    bool sandbox;             /* gives up the calls that no server needs; default true */
+    struct server_limits limits;
+    enum batch_way io; /* how WebSockets without TLS read and write; default AUTO */
+    bool sandbox;      /* gives up the calls that no server needs; default true */
     struct config_log *logs;
     size_t log_count;
 };

@@ -40,6 +40,8 @@ enum {
     LIMIT_BYTES_A_SECOND,
     LIMIT_BURST,
     LIMIT_ON_RATE,
+    LIMIT_CONNECTIONS_AT_ONCE,
+    LIMIT_CONNECTIONS_AN_ADDRESS,
     LIMITS
 };
 
@@ -60,6 +62,8 @@ static const struct field limit_fields[LIMITS] = {
     [LIMIT_BYTES_A_SECOND] = {"bytes-a-second", FIELD_BYTES, 1 << 10, 1 << 30, 0, true},
     [LIMIT_BURST] = {"burst", FIELD_MS, SECOND, 3600 * SECOND, 2 * SECOND, false},
     [LIMIT_ON_RATE] = {"on-rate", FIELD_TEXT, 0, 0, 0, false},
+    [LIMIT_CONNECTIONS_AT_ONCE] = {"connections", FIELD_COUNT, 1, 10000000, 0, true},
+    [LIMIT_CONNECTIONS_AN_ADDRESS] = {"connections-an-address", FIELD_COUNT, 1, 10000000, 0, true},
 };
 
 /* One route while it is read. */
@@ -180,6 +184,11 @@ static bool read_limits(struct draft *draft) {
     to->groups_max = (uint32_t)values[LIMIT_GROUPS].number;
     to->timers_max = (uint32_t)values[LIMIT_TIMERS].number;
     to->headers_max = (uint32_t)values[LIMIT_HEADERS].number;
+    to->connections_max = (uint32_t)values[LIMIT_CONNECTIONS_AT_ONCE].number;
+    to->address_max = (uint32_t)values[LIMIT_CONNECTIONS_AN_ADDRESS].number;
+    to->server_address_max = draft->load->config->limits.address_connections;
+    to->handshakes = draft->load->config->limits.handshakes;
+    draft->load->config->limits.by_address |= to->address_max != 0;
     right = read_pace(draft, values, &to->terms) && right;
     const yoml_t *small =
         values[LIMIT_QUEUE].node != NULL ? values[LIMIT_QUEUE].node : values[LIMIT_MESSAGE].node;

@@ -48,6 +48,14 @@ static const struct field word_fields[WORDS] = {
 
 enum { OFFLOAD_THREADS, OFFLOAD_QUEUE, OFFLOAD_FIELDS };
 
+enum { LIMIT_AN_ADDRESS, LIMIT_HANDSHAKES_A_SECOND, LIMIT_HANDSHAKES_AN_ADDRESS, SERVER_LIMITS };
+
+static const struct field limit_fields[SERVER_LIMITS] = {
+    [LIMIT_AN_ADDRESS] = {"connections-an-address", FIELD_COUNT, 1, 10000000, 0, true},
+    [LIMIT_HANDSHAKES_A_SECOND] = {"handshakes-a-second", FIELD_COUNT, 1, 1000000, 0, true},
+    [LIMIT_HANDSHAKES_AN_ADDRESS] = {"handshakes-an-address", FIELD_COUNT, 1, 1000000, 0, true},
+};
+
 static const struct field offload_fields[OFFLOAD_FIELDS] = {
     [OFFLOAD_THREADS] = {"threads", FIELD_COUNT, 1, 256, 8, false},
     [OFFLOAD_QUEUE] = {"queue", FIELD_COUNT, 1, 1000000, 1000, false},
@@ -200,6 +208,19 @@ WORD(on_offload) {
     return 0;
 }
 
+WORD(on_limits) {
+    struct load *load = load_of(command);
+    struct server_limits *limits = &load->config->limits;
+    struct value values[SERVER_LIMITS];
+    (void)context;
+    fields_read(load, node, "limits", limit_fields, SERVER_LIMITS, values);
+    limits->address_connections = (uint32_t)values[LIMIT_AN_ADDRESS].number;
+    limits->handshakes.all = (uint32_t)values[LIMIT_HANDSHAKES_A_SECOND].number;
+    limits->handshakes.an_address = (uint32_t)values[LIMIT_HANDSHAKES_AN_ADDRESS].number;
+    limits->by_address = limits->address_connections != 0 || limits->handshakes.an_address != 0;
+    return 0;
+}
+
 /* H2O's own would keep a copy that it never frees, and send control characters as they are. */
 WORD(on_server_name) {
     struct load *load = load_of(command);
@@ -266,6 +287,7 @@ static const struct {
     {"server-name", H2O_CONFIGURATOR_FLAG_GLOBAL | H2O_CONFIGURATOR_FLAG_EXPECT_SCALAR,
      on_server_name, false},
     {"offload", H2O_CONFIGURATOR_FLAG_GLOBAL, on_offload, true},
+    {"limits", H2O_CONFIGURATOR_FLAG_GLOBAL, on_limits, false},
     {"drain-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_drain_timeout, true},
     {"io-uring", H2O_CONFIGURATOR_FLAG_GLOBAL, on_io_uring, false},
     {"sandbox", H2O_CONFIGURATOR_FLAG_GLOBAL, on_sandbox, true},

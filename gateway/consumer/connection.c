@@ -8,6 +8,7 @@
 
 #include "consumer/hook.h"
 #include "consumer/instance.h"
+#include "consumer/visitor.h"
 #include "loop/loop.h"
 #include "websocket/session.h"
 #include "websocket/utf8.h"
@@ -74,6 +75,7 @@ struct sluice_conn {
 /* What only routes with such limits pay for. */
 struct guard {
     struct pace pace;
+    struct visits visits;
 };
 
 #define DATA_ALIGNMENT 16
@@ -111,6 +113,47 @@ static sluice_route *route_of(const sluice_conn *conn) { return instance_of(conn
             hook_leave(&hook_);                                                                    \
         }                                                                                          \
     } while (0)
+
+/* --- the guard --- */
+
+static bool has_pace(const sluice_route *route) {
+    const struct pace_terms *pace = &instance_conf(route)->terms.pace;
+    return pace->messages != 0 || pace->bytes != 0;
+}
+
+bool connection_counts_visits(const sluice_route *route) {
+    const struct instance_conf *conf = instance_conf(route);
+    return conf->address_max != 0 || conf->server_address_max != 0;
+}
+
+static size_t data_end(const sluice_route *route) {
+    uint32_t data_size = instance_consumer(route)->data_size;
+    return data_size == 0 ? offsetof(struct sluice_conn, tail) : DATA_AT + data_size;
+}
+
+static size_t guard_at(const sluice_route *route) {
+    const size_t alignment = _Alignof(struct guard);
+    return (data_end(route) + alignment - 1) / alignment * alignment;
+}
+
+static bool has_guard(const sluice_route *route) {
+    return has_pace(route) || connection_counts_visits(route);
+}
+
+static struct guard *guard_of(sluice_conn *conn) {
+    sluice_route *route = route_of(conn);
+    return has_guard(route) ? (struct guard *)(void *)((char *)conn + guard_at(route)) : NULL;
+}
+
+uint32_t connection_pace_at(const sluice_route *route) {
+    static_assert(offsetof(struct sluice_conn, session) == 0, "its place counts from the session");
+    return has_pace(route) ? (uint32_t)(guard_at(route) + offsetof(struct guard, pace)) : 0;
+}
+
+static void end_visits(const struct visits *visits) {
+    visit_end(visits->server);
+    visit_end(visits->route);
+}
 
 /* --- places and ids --- */
 
@@ -164,10 +207,9 @@ static sluice_conn *conn_at(const struct connections *all, uint32_t at) {
     return (there & PLACE_FREE) != 0 ? NULL : (sluice_conn *)(uintptr_t)there;
 }
 
-static bool take_place(struct connections *all, sluice_conn *conn) {
+/* There is one: see count_in. */
+static void take_place(struct connections *all, sluice_conn *conn) {
     uint32_t at, generation = 0;
-    if (all->count >= all->most)
-        return false;
     if (all->first_free != 0) {
         at = all->first_free - 1;
         generation = generation_of(all->places[at]);
@@ -181,7 +223,6 @@ static bool take_place(struct connections *all, sluice_conn *conn) {
     all->count++;
     conn->member.id = (uint64_t)loop_index(all->loop) << THREAD_SHIFT |
                       (uint64_t)(generation + 1) << GENERATION_SHIFT | at;
-    return true;
 }
 
 /* A place whose generations are used up is never given out again, so that no id comes twice. */
@@ -287,6 +328,10 @@ static void finish(sluice_conn *conn) {
     RUN_HOOK(conn, release, HOOK_RELEASE, conn);
     work->req = NULL;
     leave_place(connections_of(loop), conn);
+    if (guard_of(conn) != NULL)
+        end_visits(&guard_of(conn)->visits);
+    if (conn->is_handshake)
+        instance_leave(route_of(conn));
     instance_count(route_of(conn), -1);
     if (!conn->has_begun)
         loop_queue(loop, LOOP_ENDS, &work->ending);
@@ -515,29 +560,9 @@ int connection_add_header(sluice_conn *conn, const char *name, const char *value
 
 /* --- its life --- */
 
-static bool has_pace(const sluice_route *route) {
-    const struct pace_terms *pace = &instance_conf(route)->terms.pace;
-    return pace->messages != 0 || pace->bytes != 0;
-}
-
-static size_t data_end(const sluice_route *route) {
-    uint32_t data_size = instance_consumer(route)->data_size;
-    return data_size == 0 ? offsetof(struct sluice_conn, tail) : DATA_AT + data_size;
-}
-
-static size_t guard_at(const sluice_route *route) {
-    const size_t alignment = _Alignof(struct guard);
-    return (data_end(route) + alignment - 1) / alignment * alignment;
-}
-
-uint32_t connection_pace_at(const sluice_route *route) {
-    static_assert(offsetof(struct sluice_conn, session) == 0, "its place counts from the session");
-    return has_pace(route) ? (uint32_t)(guard_at(route) + offsetof(struct guard, pace)) : 0;
-}
-
 /* Where the packed scope lies. */
 static size_t packed_at(const sluice_route *route) {
-    return has_pace(route) ? guard_at(route) + sizeof(struct guard) : data_end(route);
+    return has_guard(route) ? guard_at(route) + sizeof(struct guard) : data_end(route);
 }
 
 static const char *packed_of(const sluice_conn *conn) {
@@ -559,6 +584,8 @@ static sluice_conn *make_conn(sluice_route *route, const struct connection_reque
     work->door = request->door;
     work->door_data = request->door_data;
     work->agreement = request->agreement;
+    if (has_guard(route))
+        guard_of(conn)->visits = request->visits;
     return conn;
 }
 
@@ -571,18 +598,25 @@ static void run_first_hook(sluice_conn *conn) {
         RUN_HOOK(conn, connect, HOOK_CONNECT, conn);
 }
 
+static bool count_in(const struct connections *all, sluice_route *route, bool is_handshake) {
+    /* A WebSocket would hold up the stop, or be closed at once; a request is soon over. */
+    if (all->count >= all->most || (all->drain_reason != NULL && is_handshake))
+        return false;
+    if (is_handshake && !instance_enter(route))
+        return false;
+    instance_count(route, 1);
+    return true;
+}
+
 sluice_conn *connection_open(struct loop *loop, sluice_route *route,
                              const struct connection_request *request) {
     struct connections *all = connections_of(loop);
-    /* A WebSocket would hold up the stop, or be closed at once; a request is soon over. */
-    if (all->drain_reason != NULL && request->is_handshake)
-        return NULL;
-    sluice_conn *conn = make_conn(route, request);
-    if (!take_place(all, conn)) {
-        dispose(conn);
+    if (!count_in(all, route, request->is_handshake)) {
+        end_visits(&request->visits);
         return NULL;
     }
-    instance_count(route, 1);
+    sluice_conn *conn = make_conn(route, request);
+    take_place(all, conn);
     loop_timer_set(loop, &conn->work->deadline, instance_conf(route)->connect_ms);
     run_first_hook(conn);
     return conn;

@@ -29,6 +29,11 @@ struct connection_door {
     void (*left)(void *door);
 };
 
+/* A connection among those of its address, on the server and on its route; NULL: not counted. */
+struct visits {
+    struct visit *server, *route;
+};
+
 struct connection_request {
     h2o_req_t *req;
     const h2o_iovec_t *captures; /* as many as the route's pattern has: instance_set_captures */
@@ -36,6 +41,7 @@ struct connection_request {
     void *door_data;
     bool is_handshake;          /* else an http request */
     struct agreement agreement; /* with the client, for when the handshake is accepted */
+    struct visits visits;       /* of a handshake on a route that counts visits; taken */
 };
 
 /* The connections of each loop. Main thread, before the loops run. most: connections a loop, up to
@@ -45,8 +51,8 @@ void connections_free(struct loop *loop);
 size_t connections_count(const struct loop *loop);
 
 /* Opens one: runs the connect or http hook at once; its answer leaves with this turn at the
-   earliest. NULL when the thread takes no more, or drains and this is a handshake: nothing happened
-   then. */
+   earliest. NULL when the thread or the route takes no more, or the thread drains and this is a
+   handshake: nothing happened then, but that the visits have ended. */
 sluice_conn *connection_open(struct loop *loop, sluice_route *route,
                              const struct connection_request *request);
 
@@ -108,6 +114,8 @@ struct member *connection_member(sluice_conn *conn);
 /* What their sessions tell, and groups their members. [any] */
 const struct session_events *connection_events(void);
 const struct member_events *connection_member_events(void);
+/* Whether connections of this route can be counted by their address. [any] */
+bool connection_counts_visits(const sluice_route *route);
 /* Where in the connections of this route their pace lies, from the session on; 0: they have none.
    [any] */
 uint32_t connection_pace_at(const sluice_route *route);

@@ -11,6 +11,7 @@
 #include "consumer/plugin.h"
 #include "consumer/scope.h"
 #include "loop/loop.h"
+#include "observe/limits.h"
 
 #define EVERY_MAX 64
 
@@ -47,6 +48,7 @@ struct sluice_route {
     struct hook_owner owner;
     unsigned owners;
     atomic_size_t users;
+    atomic_size_t connections; /* WebSockets; counted where there is a limit */
 };
 
 static struct offload *offload_pool;
@@ -225,6 +227,21 @@ void *instance_thread_data(const sluice_route *route, const struct loop *loop) {
 
 void instance_count(sluice_route *route, int change) {
     atomic_fetch_add_explicit(&route->users, (size_t)change, memory_order_relaxed);
+}
+
+/* Counting first and giving back keeps the limit exact with several threads. */
+bool instance_enter(sluice_route *route) {
+    size_t most = route->conf.connections_max;
+    if (most == 0 || atomic_fetch_add_explicit(&route->connections, 1, memory_order_relaxed) < most)
+        return true;
+    atomic_fetch_sub_explicit(&route->connections, 1, memory_order_relaxed);
+    limits_hit(LIMIT_ROUTE_CONNECTIONS);
+    return false;
+}
+
+void instance_leave(sluice_route *route) {
+    if (route->conf.connections_max != 0)
+        atomic_fetch_sub_explicit(&route->connections, 1, memory_order_relaxed);
 }
 
 size_t instance_users(const sluice_route *route) {

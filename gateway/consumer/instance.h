@@ -9,6 +9,7 @@
 #include <sluice/consumer.h>
 #include <stdbool.h>
 
+#include "consumer/visitor.h"
 #include "observe/error.h"
 #include "websocket/session.h"
 
@@ -39,11 +40,15 @@ struct instance_conf {
     const char *space; /* namespace of its groups; copied */
     struct plugin *plugin;
     const struct option_source *options;
-    struct session_terms terms; /* its events and pace_at are the connections' */
-    uint32_t connect_ms;        /* a handshake undecided this long is a 504 */
-    uint32_t groups_max;        /* memberships a connection */
-    uint32_t timers_max;        /* timers a connection */
-    uint32_t headers_max;       /* bytes of header fields that a consumer may add to one answer */
+    struct session_terms terms;  /* its events and pace_at are the connections' */
+    uint32_t connect_ms;         /* a handshake undecided this long is a 504 */
+    uint32_t groups_max;         /* memberships a connection */
+    uint32_t timers_max;         /* timers a connection */
+    uint32_t headers_max;        /* bytes of header fields that a consumer may add to one answer */
+    uint32_t connections_max;    /* at a time; 0: any number, here and below */
+    uint32_t address_max;        /* of one client address */
+    uint32_t server_address_max; /* of one client address, over all routes */
+    struct arrival_rates handshakes; /* over all routes */
 };
 
 /* Opens it: runs the consumer's open hook. NULL when that returned other than 0: error says so,
@@ -81,6 +86,9 @@ sluice_thread *instance_thread(const sluice_route *route, const struct loop *loo
 void *instance_thread_data(const sluice_route *route, const struct loop *loop);
 /* Who its hooks belong to; lives as long as the route. */
 const struct hook_owner *instance_owner(const sluice_route *route);
+/* One more WebSocket; false when there are as many as there may be. [any loop] */
+bool instance_enter(sluice_route *route);
+void instance_leave(sluice_route *route);
 /* Live connections, and callbacks owed to those that have ended, over all threads. */
 void instance_count(sluice_route *route, int change);
 size_t instance_users(const sluice_route *route);

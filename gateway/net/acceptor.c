@@ -3,11 +3,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "consumer/visitor.h"
 #include "loop/loop.h"
+#include "observe/limits.h"
 #include "observe/log.h"
 #include "websocket/plain_transport.h"
 
@@ -63,39 +66,62 @@ static bool count_one(struct connection_count *count) {
         atomic_load_explicit(&count->most, memory_order_relaxed))
         return true;
     atomic_fetch_sub_explicit(&count->open, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&count->refused, 1, memory_order_relaxed);
     return false;
+}
+
+static bool is_one_too_many(const struct acceptor *acceptor, h2o_socket_t *socket,
+                            struct visit **visit) {
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    struct sockaddr *peer = (struct sockaddr *)&address;
+    uint32_t most = acceptor->reception->address_most;
+    *visit = NULL;
+    if (most == 0)
+        return false;
+    h2o_socket_getpeername(socket, peer);
+    return !visit_begin(visit, peer, NULL, most);
 }
 
 /* Best effort: the answer fits an empty send buffer, and nothing is waited for. What the client
    already sent is read first, since closing with unread bytes resets the connection and may take
    the answer with it. */
-static void refuse(const struct acceptor *acceptor, h2o_socket_t *socket) {
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
-                                 "Connection: close\r\n"
-                                 "Retry-After: 5\r\n"
-                                 "Content-Type: text/plain; charset=utf-8\r\n"
-                                 "Content-Length: 21\r\n"
-                                 "\r\n"
-                                 "too many connections\n";
-    char unread[4096];
+static void refuse(const struct acceptor *acceptor, h2o_socket_t *socket, const char *status) {
+    char answer[256], unread[4096];
     if (acceptor->reception->accept.ssl_ctx == NULL) {
         int fd = h2o_socket_get_fd(socket);
-        ssize_t sent = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
+        int size = snprintf(answer, sizeof(answer),
+                            "HTTP/1.1 %s\r\n"
+                            "Connection: close\r\n"
+                            "Retry-After: 5\r\n"
+                            "Content-Type: text/plain; charset=utf-8\r\n"
+                            "Content-Length: 21\r\n"
+                            "\r\n"
+                            "too many connections\n",
+                            status);
+        ssize_t sent = send(fd, answer, (size_t)size, MSG_NOSIGNAL);
         ssize_t taken = recv(fd, unread, sizeof(unread), MSG_DONTWAIT);
         (void)sent;
         (void)taken;
     }
     h2o_socket_close(socket);
+    atomic_fetch_add_explicit(&acceptor->count->refused, 1, memory_order_relaxed);
 }
 
 static void admit(struct acceptor *acceptor, h2o_socket_t *socket) {
+    struct visit *visit;
     if (!count_one(acceptor->count)) {
-        refuse(acceptor, socket);
+        limits_hit(LIMIT_CONNECTIONS);
+        refuse(acceptor, socket, "503 Service Unavailable");
+        return;
+    }
+    if (is_one_too_many(acceptor, socket, &visit)) {
+        atomic_fetch_sub_explicit(&acceptor->count->open, 1, memory_order_relaxed);
+        limits_hit(LIMIT_ADDRESS_CONNECTIONS);
+        refuse(acceptor, socket, "429 Too Many Requests");
         return;
     }
     acceptor->open++;
-    crowd_admit(acceptor->reception, socket, &acceptor->keeper, acceptor->upgraded);
+    crowd_admit(acceptor->reception, socket,
+                (struct newcomer){&acceptor->keeper, acceptor->upgraded, visit});
 }
 
 /* --- accepting --- */

@@ -17,12 +17,12 @@ struct acceptor;
 
 /* All connections of the process against max-connections, WebSockets included: the count is left in
    the socket's on_close, which also runs for an upgraded socket. A socket at the limit is answered
-   with a 503 and Retry-After on plain listeners, and closed on TLS ones. Shared by all threads;
-   zero but for most. */
+   with a 503 and Retry-After on plain listeners, and closed on TLS ones; one too many of its
+   address with a 429. Shared by all threads; zero but for most. */
 struct connection_count {
     atomic_size_t open;
     atomic_size_t most;
-    atomic_size_t refused; /* at the limit */
+    atomic_size_t refused; /* at one of the limits */
     atomic_size_t stalled; /* reset because the client did not read */
 };
 

@@ -9,6 +9,7 @@
 
 #include <h2o/http1.h>
 
+#include "consumer/visitor.h"
 #include "loop/loop.h"
 #include "websocket/plain_transport.h"
 #include "websocket/progress.h"
@@ -89,6 +90,7 @@ static void leave(struct guest *guest) {
 /* h2o serves it no more. */
 static void forget(struct guest *guest) {
     leave(guest);
+    visit_end(guest->kept.visit);
     free(guest);
 }
 
@@ -109,11 +111,11 @@ static void on_closed(void *data) {
     keeper->closed(keeper);
 }
 
-static void add(struct crowd *crowd, h2o_socket_t *socket, struct keeper *keeper,
-                struct crowd *after) {
+static void add(struct crowd *crowd, h2o_socket_t *socket, struct newcomer newcomer) {
     struct guest *guest = h2o_mem_alloc(sizeof(*guest));
-    *guest =
-        (struct guest){.kept = {keeper, on_taken, on_upgraded}, .after = after, .socket = socket};
+    *guest = (struct guest){.kept = {newcomer.keeper, on_taken, on_upgraded, newcomer.visit},
+                            .after = newcomer.after,
+                            .socket = socket};
     socket->on_close.cb = on_closed;
     socket->on_close.data = &guest->kept;
     enter(crowd, guest);
@@ -124,9 +126,9 @@ static h2o_accept_ctx_t *accept_of(const struct reception *reception) {
     return (h2o_accept_ctx_t *)(uintptr_t)&reception->accept;
 }
 
-void crowd_admit(const struct reception *reception, h2o_socket_t *socket, struct keeper *keeper,
-                 struct crowd *after) {
-    add(reception->crowd, socket, keeper, after);
+void crowd_admit(const struct reception *reception, h2o_socket_t *socket,
+                 struct newcomer newcomer) {
+    add(reception->crowd, socket, newcomer);
     h2o_accept(accept_of(reception), socket);
 }
 
@@ -175,16 +177,16 @@ static h2o_socket_t *take_out(struct crowd *crowd, h2o_socket_t *old) {
 }
 
 static void move(struct guest *guest, const struct reception *to) {
-    struct crowd *after = guest->after;
-    struct keeper *keeper = guest->kept.keeper;
+    struct newcomer newcomer = {guest->kept.keeper, guest->after, NULL};
     h2o_socket_t *old = guest->socket, *fresh = take_out(guest->crowd, old);
     struct timeval now;
     if (fresh == NULL)
         return;
     old->on_close.cb = NULL;
+    newcomer.visit = visit_share(guest->kept.visit);
     forget(guest);
     old->_cb.read(old, "moved to another generation"); /* libh2o ends the rest of it */
-    add(to->crowd, fresh, keeper, after);
+    add(to->crowd, fresh, newcomer);
     gettimeofday(&now, NULL);
     h2o_http1_accept(accept_of(to), fresh, now);
 }

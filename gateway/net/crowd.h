@@ -15,12 +15,21 @@
 struct crowd;
 struct keeper;
 struct loop;
+struct visit;
 
 /* What a generation does on one thread with those whom a listener lets in. h2o reads accept until
    the crowd is empty. */
 struct reception {
     h2o_accept_ctx_t accept; /* ssl_ctx NULL: plain */
     struct crowd *crowd;
+    uint32_t address_most; /* connections of one client address; 0: any number */
+};
+
+/* What a connection brings along. */
+struct newcomer {
+    struct keeper *keeper; /* whom its end is told, also when it has become a WebSocket */
+    struct crowd *after;   /* where it goes then, when its socket stays in h2o; outlives it */
+    struct visit *visit;   /* among those of its address; taken; NULL: not counted */
 };
 
 /* stalled: counts clients that were cut off; lent. */
@@ -28,12 +37,10 @@ struct crowd *crowd_create(struct loop *loop, atomic_size_t *stalled);
 /* When it is empty. NULL is fine. */
 void crowd_free(struct crowd *crowd);
 
-/* Hands the socket to h2o. keeper: whom its end is told, also when it has become a WebSocket.
-   after: where it goes then, when its socket stays in h2o; outlives it. A connection that has had
+/* Hands the socket to h2o. A connection that has had
    something to write for 60 s while its client took no byte of it is reset: libh2o would wait for
    ever. */
-void crowd_admit(const struct reception *reception, h2o_socket_t *socket, struct keeper *keeper,
-                 struct crowd *after);
+void crowd_admit(const struct reception *reception, h2o_socket_t *socket, struct newcomer newcomer);
 
 size_t crowd_count(const struct crowd *crowd);
 

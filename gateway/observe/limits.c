@@ -6,6 +6,13 @@
 static atomic_uint_least64_t hits[LIMITS_COUNTED];
 
 static const char *const names[LIMITS_COUNTED] = {
+    [LIMIT_CONNECTIONS] = "connections",
+    [LIMIT_ADDRESS_CONNECTIONS] = "connections-an-address",
+    [LIMIT_ROUTE_CONNECTIONS] = "route-connections",
+    [LIMIT_ROUTE_ADDRESS] = "route-connections-an-address",
+    [LIMIT_HANDSHAKES] = "handshakes",
+    [LIMIT_ADDRESS_HANDSHAKES] = "handshakes-an-address",
+    [LIMIT_ADDRESSES_FULL] = "addresses-full",
     [LIMIT_RATE_SLOWED] = "rate-slowed",
     [LIMIT_RATE_CLOSED] = "rate-closed",
 };

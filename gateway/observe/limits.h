@@ -8,8 +8,15 @@
 #include <stdint.h>
 
 enum limit {
-    LIMIT_RATE_SLOWED, /* a session said too much in a second: not read for a moment */
-    LIMIT_RATE_CLOSED, /* the same: closed with 1008 */
+    LIMIT_CONNECTIONS,         /* max-connections: 503, or closed before a TLS handshake */
+    LIMIT_ADDRESS_CONNECTIONS, /* of one address: 429, or the same */
+    LIMIT_ROUTE_CONNECTIONS,   /* of one route: 503 */
+    LIMIT_ROUTE_ADDRESS,       /* of one route and address: 429 */
+    LIMIT_HANDSHAKES,          /* in a second: 503 */
+    LIMIT_ADDRESS_HANDSHAKES,  /* in a second, of one address: 429 */
+    LIMIT_ADDRESSES_FULL,      /* an address that could not be counted, and was not refused */
+    LIMIT_RATE_SLOWED,         /* a session said too much in a second: not read for a moment */
+    LIMIT_RATE_CLOSED,         /* the same: closed with 1008 */
     LIMITS_COUNTED
 };
 

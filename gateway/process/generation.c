@@ -113,6 +113,7 @@ static void make_context(struct generation *generation, struct loop *loop) {
         struct reception *reception = &part->receptions[i];
         const struct tls *tls = config->listeners[i].conf.tls;
         reception->crowd = part->crowd;
+        reception->address_most = config->limits.address_connections;
         reception->accept.ctx = part->context;
         reception->accept.ssl_ctx = tls != NULL ? tls_context(tls) : NULL;
         reception->accept.hosts =

@@ -22,6 +22,7 @@
 #include "consumer/host.h"
 #include "consumer/instance.h"
 #include "consumer/offload.h"
+#include "consumer/visitor.h"
 #include "group/group.h"
 #include "loop/h2o.h"
 #include "loop/loop.h"
@@ -351,6 +352,8 @@ static void keep_older(struct worker *self, struct generation *generation) {
 static void take_over(struct worker *self, struct change *change, const struct config *config) {
     struct generation *before = self->generation;
     atomic_store(&self->count.most, connections_most(config));
+    if (config->limits.by_address)
+        visitors_create(self->count.most);
     self->drain_ms = config->drain_ms;
     for (unsigned i = 0; i < self->thread_count; i++)
         if (!thread_call(self->threads[i], serve, change, UINT32_MAX / 2))

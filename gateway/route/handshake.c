@@ -7,12 +7,16 @@
 
 #include "consumer/connection.h"
 #include "consumer/instance.h"
+#include "consumer/visitor.h"
 #include "loop/loop.h"
+#include "observe/limits.h"
 #include "websocket/h2o_transport.h"
 #include "websocket/plain_transport.h"
 
 #define KEY_SIZE 24
 #define RETRY_AFTER "5"
+/* Of what is counted a second. */
+#define RETRY_SOON "1"
 
 static const char accept_guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455 section 1.3 */
 
@@ -79,7 +83,7 @@ static void add_header(h2o_req_t *req, const char *name, const char *value) {
    consumer's own bodies alike.) */
 static void send_error(h2o_req_t *req, int status) {
     const char *phrase = reason_phrase(status);
-    if (status == 503 &&
+    if ((status == 503 || status == 429) &&
         h2o_find_header_by_str(&req->res.headers, H2O_STRLIT("retry-after"), -1) == -1)
         add_header(req, "retry-after", RETRY_AFTER);
     h2o_send_error_generic(req, status, phrase, phrase, H2O_SEND_ERROR_KEEP_HEADERS);
@@ -216,7 +220,8 @@ static struct agreement negotiate(const sluice_route *consumer, struct handshake
 }
 
 static void open_connection(sluice_route *consumer, h2o_req_t *req, const h2o_iovec_t *captures,
-                            bool is_handshake) {
+                            const struct visits *visits) {
+    bool is_handshake = visits != NULL;
     struct handshake *handshake = calloc(1, sizeof(*handshake));
     if (handshake == NULL)
         abort();
@@ -224,9 +229,15 @@ static void open_connection(sluice_route *consumer, h2o_req_t *req, const h2o_io
     handshake->cell =
         h2o_mem_alloc_shared(&req->pool, sizeof(*handshake->cell), on_request_disposed);
     *handshake->cell = handshake;
-    struct connection_request request = {req, captures, &door, handshake, is_handshake, {0}};
-    if (is_handshake)
+    struct connection_request request = {.req = req,
+                                         .captures = captures,
+                                         .door = &door,
+                                         .door_data = handshake,
+                                         .is_handshake = is_handshake};
+    if (is_handshake) {
         request.agreement = negotiate(consumer, handshake);
+        request.visits = *visits;
+    }
     handshake->conn = connection_open(loop_current(), consumer, &request);
     if (handshake->conn != NULL)
         return;
@@ -290,17 +301,75 @@ static int check_handshake(h2o_req_t *req, const struct origins *origins) {
     return has_allowed_origin(req, origins) ? 0 : 403;
 }
 
+/* --- who may come --- */
+
+static int refuse_as(enum limit limit, int status) {
+    limits_hit(limit);
+    return status;
+}
+
+static int check_rates(const struct instance_conf *conf, h2o_req_t *req,
+                       const struct sockaddr *peer) {
+    const struct arrival_rates *rates = &conf->handshakes;
+    enum arrival arrival = ARRIVAL_WELCOME;
+    if (rates->all != 0 || rates->an_address != 0)
+        arrival = visitors_arrive(peer, rates, loop_now(loop_current()));
+    if (arrival == ARRIVAL_WELCOME)
+        return 0;
+    add_header(req, "retry-after", RETRY_SOON);
+    return arrival == ARRIVAL_TOO_OFTEN ? refuse_as(LIMIT_ADDRESS_HANDSHAKES, 429)
+                                        : refuse_as(LIMIT_HANDSHAKES, 503);
+}
+
+/* A connection that was counted when it was accepted counts on; one whose address is known from its
+   request alone is counted here. */
+static bool visit_server(const struct instance_conf *conf, h2o_req_t *req,
+                         const struct sockaddr *peer, struct visit **visit) {
+    const struct kept *kept = req->conn->callbacks->get_socket(req->conn)->on_close.data;
+    *visit = visit_share(kept == NULL ? NULL : kept->visit);
+    return *visit != NULL || conf->server_address_max == 0 ||
+           visit_begin(visit, peer, NULL, conf->server_address_max);
+}
+
+/* What refuses a handshake that is right in itself, or 0; the visits are the caller's then. */
+static int check_visitor(const sluice_route *consumer, h2o_req_t *req, struct visits *visits) {
+    const struct instance_conf *conf = instance_conf(consumer);
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    const struct sockaddr *peer = (const struct sockaddr *)&address;
+    bool counts = connection_counts_visits(consumer);
+    *visits = (struct visits){NULL, NULL};
+    if (counts || conf->handshakes.an_address != 0)
+        req->conn->callbacks->get_peername(req->conn, (struct sockaddr *)&address);
+    int refusal = check_rates(conf, req, peer);
+    if (refusal != 0 || !counts)
+        return refusal;
+    if (!visit_server(conf, req, peer, &visits->server))
+        return refuse_as(LIMIT_ADDRESS_CONNECTIONS, 429);
+    if (conf->address_max == 0 || visit_begin(&visits->route, peer, conf, conf->address_max))
+        return 0;
+    visit_end(visits->server);
+    return refuse_as(LIMIT_ROUTE_ADDRESS, 429);
+}
+
+static void begin_websocket(sluice_route *consumer, const struct origins *origins, h2o_req_t *req,
+                            const h2o_iovec_t *captures) {
+    struct visits visits;
+    int refusal = check_handshake(req, origins);
+    if (refusal == 0)
+        refusal = check_visitor(consumer, req, &visits);
+    if (refusal == 0)
+        open_connection(consumer, req, captures, &visits);
+    else
+        send_error(req, refusal);
+}
+
 void handshake_begin(sluice_route *consumer, const struct origins *origins, h2o_req_t *req,
                      const h2o_iovec_t *captures) {
     loop_catch_up_all(loop_current()); /* the client may know what these letters are about */
     if (is_upgrade(req)) {
-        int refusal = check_handshake(req, origins);
-        if (refusal == 0)
-            open_connection(consumer, req, captures, true);
-        else
-            send_error(req, refusal);
+        begin_websocket(consumer, origins, req, captures);
     } else if (instance_consumer(consumer)->http != NULL) {
-        open_connection(consumer, req, captures, false);
+        open_connection(consumer, req, captures, NULL);
     } else {
         h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_UPGRADE, NULL,
                        H2O_STRLIT("websocket"));

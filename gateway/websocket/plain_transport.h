@@ -15,6 +15,7 @@
 struct loop;
 struct session;
 struct st_h2o_socket_t;
+struct visit;
 
 /* Who counts connections. */
 struct keeper {
@@ -31,6 +32,7 @@ struct kept {
     void (*taken)(struct kept *kept);
     /* The socket stays in h2o, but h2o serves it no more; on_close is still called. */
     void (*upgraded)(struct kept *kept);
+    struct visit *visit; /* the connection's among those of its address; NULL: not counted */
 };
 
 /* The way for threads that start to serve from here on; BATCH_AUTO before. Main thread. */

@@ -240,7 +240,11 @@ static void arrive_at(struct client *of, bool is_handshake) {
     const h2o_iovec_t values[] = {{H2O_STRLIT("ws/kitchen/")}, {H2O_STRLIT("kitchen")}};
     fake_request_init(&of->request, "GET", "/ws/kitchen/?color=red");
     fake_request_header(&of->request, "sec-websocket-protocol", "one, two");
-    struct connection_request request = {&of->request.req, values, &door, of, is_handshake, {0}};
+    struct connection_request request = {.req = &of->request.req,
+                                         .captures = values,
+                                         .door = &door,
+                                         .door_data = of,
+                                         .is_handshake = is_handshake};
     of->conn = connection_open(loop, route, &request);
     if (of->conn == NULL)
         fake_request_dispose(&of->request);

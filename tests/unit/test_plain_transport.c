@@ -120,7 +120,7 @@ static void on_upgraded(struct kept *kept) {
     upgraded_times++;
 }
 
-static struct kept kept = {&keeper, on_taken, on_upgraded};
+static struct kept kept = {&keeper, on_taken, on_upgraded, NULL};
 
 /* --- certificates --- */
 
