@@ -40,7 +40,8 @@ struct config_log {
 struct server_limits {
     uint32_t address_connections;
     struct arrival_rates handshakes;
-    bool by_address; /* whether one of these or of a route's counts addresses */
+    uint64_t queue_bytes; /* of all messages that wait, together; default 256 MiB */
+    bool by_address;      /* whether one of these or of a route's counts addresses */
 };
 
 struct config {

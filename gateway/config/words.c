@@ -48,12 +48,19 @@ static const struct field word_fields[WORDS] = {
 
 enum { OFFLOAD_THREADS, OFFLOAD_QUEUE, OFFLOAD_FIELDS };
 
-enum { LIMIT_AN_ADDRESS, LIMIT_HANDSHAKES_A_SECOND, LIMIT_HANDSHAKES_AN_ADDRESS, SERVER_LIMITS };
+enum {
+    LIMIT_AN_ADDRESS,
+    LIMIT_HANDSHAKES_A_SECOND,
+    LIMIT_HANDSHAKES_AN_ADDRESS,
+    LIMIT_QUEUES,
+    SERVER_LIMITS
+};
 
 static const struct field limit_fields[SERVER_LIMITS] = {
     [LIMIT_AN_ADDRESS] = {"connections-an-address", FIELD_COUNT, 1, 10000000, 0, true},
     [LIMIT_HANDSHAKES_A_SECOND] = {"handshakes-a-second", FIELD_COUNT, 1, 1000000, 0, true},
     [LIMIT_HANDSHAKES_AN_ADDRESS] = {"handshakes-an-address", FIELD_COUNT, 1, 1000000, 0, true},
+    [LIMIT_QUEUES] = {"queues", FIELD_BYTES, 1 << 20, INT64_C(1) << 40, 256 << 20, true},
 };
 
 static const struct field offload_fields[OFFLOAD_FIELDS] = {
@@ -217,6 +224,7 @@ WORD(on_limits) {
     limits->address_connections = (uint32_t)values[LIMIT_AN_ADDRESS].number;
     limits->handshakes.all = (uint32_t)values[LIMIT_HANDSHAKES_A_SECOND].number;
     limits->handshakes.an_address = (uint32_t)values[LIMIT_HANDSHAKES_AN_ADDRESS].number;
+    limits->queue_bytes = (uint64_t)values[LIMIT_QUEUES].number;
     limits->by_address = limits->address_connections != 0 || limits->handshakes.an_address != 0;
     return 0;
 }
@@ -345,6 +353,7 @@ void words_set_process_defaults(struct config *config) {
     config->max_connections = 1024;
     config->offload_threads = (unsigned)offload_fields[OFFLOAD_THREADS].otherwise;
     config->offload_queue = (size_t)offload_fields[OFFLOAD_QUEUE].otherwise;
+    config->limits.queue_bytes = (uint64_t)limit_fields[LIMIT_QUEUES].otherwise;
     config->drain_ms = 10000;
     config->stuck_ms = 10000;
     config->retire_ms = 60000;

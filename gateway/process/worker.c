@@ -38,6 +38,7 @@
 #include "process/sandbox.h"
 #include "process/thread.h"
 #include "snapshot/snapshot.h"
+#include "websocket/budget.h"
 #include "websocket/plain_transport.h"
 
 /* Descriptors that are no connection: listeners, loops, logs, plugins, upstreams' first ones. */
@@ -352,6 +353,7 @@ static void keep_older(struct worker *self, struct generation *generation) {
 static void take_over(struct worker *self, struct change *change, const struct config *config) {
     struct generation *before = self->generation;
     atomic_store(&self->count.most, connections_most(config));
+    budget_limit(config->limits.queue_bytes);
     if (config->limits.by_address)
         visitors_create(self->count.most);
     self->drain_ms = config->drain_ms;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "loop/h2o.h"
+#include "websocket/budget.h"
 
 /* The same message in another form. */
 struct form {
@@ -49,14 +50,21 @@ size_t frame_write(uint8_t *to, enum opcode opcode, const void *payload, size_t 
     return header_size + size;
 }
 
+/* Of so many bytes on the wire. */
+static struct frame *make(size_t size) {
+    struct frame *frame = h2o_mem_alloc(sizeof(*frame) + size);
+    budget_change((ptrdiff_t)(sizeof(*frame) + size));
+    atomic_init(&frame->forms, NULL);
+    atomic_init(&frame->references, 1);
+    frame->size = (uint32_t)size;
+    return frame;
+}
+
 /* With its header written and the payload still to be. */
 static struct frame *prepare(enum opcode opcode, size_t size) {
     assert(size <= (opcode >= OPCODE_CLOSE ? 125 : FRAME_PAYLOAD_MAX));
     uint8_t header_size = header_size_for(size);
-    struct frame *frame = h2o_mem_alloc(sizeof(*frame) + header_size + size);
-    atomic_init(&frame->forms, NULL);
-    atomic_init(&frame->references, 1);
-    frame->size = (uint32_t)(header_size + size);
+    struct frame *frame = make(header_size + size);
     frame->opcode = (uint8_t)opcode;
     frame->header_size = header_size;
     write_header(frame->bytes, opcode, size);
@@ -64,10 +72,7 @@ static struct frame *prepare(enum opcode opcode, size_t size) {
 }
 
 struct frame *frame_create_rest(const void *bytes, size_t size) {
-    struct frame *frame = h2o_mem_alloc(sizeof(*frame) + 1 + size);
-    atomic_init(&frame->forms, NULL);
-    atomic_init(&frame->references, 1);
-    frame->size = (uint32_t)(1 + size);
+    struct frame *frame = make(1 + size);
     frame->opcode = OPCODE_CONTINUATION;
     frame->header_size = 0;
     frame->bytes[0] = 0;
@@ -125,6 +130,7 @@ void frame_unref(struct frame *frame) {
         atomic_fetch_sub_explicit(&frame->references, 1, memory_order_acq_rel) != 1)
         return;
     free_forms(frame);
+    budget_change(-(ptrdiff_t)(sizeof(*frame) + frame->size));
     free(frame);
 }
 

@@ -7,6 +7,7 @@
 #include "loop/h2o.h"
 #include "loop/loop.h"
 #include "observe/limits.h"
+#include "websocket/budget.h"
 #include "websocket/deflater.h"
 #include "websocket/parser.h"
 #include "websocket/send_queue.h"
@@ -19,6 +20,9 @@
 
 /* Messages of more bytes than this are not worth copying side by side. */
 #define APPENDED_MAX 4096
+
+/* About what a frame takes beside its bytes. */
+#define FRAME_BESIDE 32
 
 /* What one call may inflate, and a thread's sessions in one turn; then each has one message. */
 #define INFLATED_MAX (512 * 1024)
@@ -82,6 +86,7 @@ static struct works *works_of(struct loop *loop) {
 /* The thread's last session takes with it what they shared. */
 static void leave_works(struct loop *loop) {
     struct works *works = works_of(loop);
+    budget_count_session(-1);
     if (--works->sessions > 0)
         return;
     for (struct work *spare; (spare = works->spare) != NULL;) {
@@ -558,6 +563,7 @@ void session_begin(struct session *session, const struct session_terms *terms) {
                          .message_at = now,
                          .counts = {.opened_at = (uint32_t)(loop_now(loop_current()) / 1000)}};
     works_of(loop_current())->sessions++;
+    budget_count_session(1);
 }
 
 void session_agree(struct session *session, const struct agreement *agreement) {
@@ -625,9 +631,28 @@ static enum session_result send_when_full(struct session *session, struct frame 
     return SESSION_DROPPED;
 }
 
+/* Whether all queues together take too much, and this one more than its share. */
+static bool is_over_budget(const struct session *session) {
+    const struct send_queue *queue = &session->work->queue;
+    return queue->count > 0 && budget_is_spent() &&
+           queue->bytes + (size_t)queue->count * FRAME_BESIDE > budget_share();
+}
+
+/* What waits is forgotten, whatever the policy of the queue: the memory is needed now. */
+static enum session_result close_over_budget(struct session *session) {
+    static const char reason[] = "the server's queues are full";
+    limits_hit(LIMIT_QUEUES);
+    while (send_queue_drop_oldest(&session->work->queue))
+        ;
+    session_close(session, 1013, reason, sizeof(reason) - 1);
+    return SESSION_FULL;
+}
+
 static enum session_result send_form(struct session *session, struct frame *form) {
     size_t size;
     frame_bytes(form, &size);
+    if (session->work != NULL && is_over_budget(session))
+        return close_over_budget(session);
     if (!fits(session, size))
         return send_when_full(session, form, size);
     return queue_message(session, form);

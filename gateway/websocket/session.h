@@ -112,7 +112,8 @@ struct session_events {
 enum session_result {
     SESSION_SENT,    /* queued; ON_FULL_DROP_OLDEST may have dropped others for it */
     SESSION_DROPPED, /* the queue was full: the policy dropped this frame */
-    SESSION_FULL,    /* the queue was full: the policy began to close the session */
+    SESSION_FULL,    /* the queue was full: the policy began to close the session; or all queues
+                        together were, and this one had more than its share (budget.h) */
     SESSION_CLOSED   /* the session is closing or closed: nothing was queued */
 };
 

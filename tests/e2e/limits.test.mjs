@@ -2,6 +2,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { connect } from './support/client.mjs';
+import { Deaf } from './support/deaf.mjs';
 import { start, temporaryFolder, makeCertificate } from './support/server.mjs';
 import { Raw, closeOf, frame, handshake } from './support/raw.mjs';
 
@@ -82,4 +83,36 @@ test('one who goes while he is slowed leaves nothing behind', async () => {
   raw.write(Buffer.concat(Array.from({ length: 3000 }, () => frame('words'))));
   for (let i = 0; i < 50; i++) assert.equal((await raw.frame()).opcode, 1);
   raw.destroy(); // the server's end, when this file ends, must not wait for it
+});
+
+test('when all that waits is too much, who does not read is closed with 1013 and others hear all', async () => {
+  const own = await start(`
+listen: {port: 0, host: 127.0.0.1}
+plugin-dir: PLUGINS
+limits: {queues: 4m}
+hosts:
+  default:
+    routes:
+      - match: /relay/(?P<group>\\w+)
+        consumer: relay
+        limits: {message: 1m, queue: 1g, close: 60s}
+`);
+  const deaf = await new Deaf({ port: own.port }).open('/relay/room');
+  const talker = await connect(own.wsUrl('/relay/room'));
+  const message = 'x'.repeat(256 * 1024);
+  // Far more than the kernel holds for one that does not read, and the limit.
+  const count = 200;
+  for (let i = 0; i < count; i++) {
+    talker.send(message);
+    assert.equal((await talker.next()).length, message.length);
+  }
+  const frames = await deaf.listen((heard) => heard.at(-1)?.opcode === 8);
+  const last = frames.at(-1);
+  assert.deepEqual(closeOf(last), { code: 1013, reason: "the server's queues are full" });
+  assert.ok(frames.length < count, `${frames.length} of ${count} messages waited for one that did not read`);
+  deaf.destroy();
+  talker.send('still here');
+  assert.equal(await talker.next(), 'still here');
+  await talker.close();
+  await own.stop();
 });
