@@ -10,6 +10,7 @@
 #include "config/hosts.h"
 #include "config/load.h"
 #include "config/words.h"
+#include "net/proxies.h"
 #include "net/tls.h"
 #include "observe/log.h"
 #include "route/router.h"
@@ -43,6 +44,18 @@ static void walk(struct load *load, yoml_t *root) {
     load->config->h2o.http1.upgrade_to_http2 = 0;
 }
 
+/* Those who speak for their clients should be known, wherever others can reach the listener. */
+static void check_introduced(const struct load *load, const struct config_listener *listener) {
+    const char *host = listener->conf.host;
+    bool is_own = listener->conf.unix_path != NULL ||
+                  (host != NULL && (strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+                                    strcmp(host, "localhost") == 0));
+    if (listener->conf.is_introduced && !is_own && load->config->proxies == NULL)
+        problems_warning(load->problems, listener->place,
+                         "`proxy-protocol` without `trusted-proxies`: whoever reaches this "
+                         "listener can say that it is any client");
+}
+
 static void check_whole(const struct load *load, const yoml_t *root) {
     struct place whole = {.file = load->config->path};
     if (root->type != YOML_TYPE_MAPPING)
@@ -71,6 +84,8 @@ struct config *config_load(const char *path, const char *const *plugin_dirs,
     if (root != NULL) {
         walk(&load, root);
         check_whole(&load, root);
+        for (size_t i = 0; i != owned->config.listener_count; i++)
+            check_introduced(&load, &owned->config.listeners[i]);
     }
     if (problems_reports(problems) == before)
         return &owned->config;
@@ -119,6 +134,7 @@ void config_free(struct config *config) {
     for (size_t i = 0; i != config->log_count; i++)
         free(config->logs[i].path);
     free(config->logs);
+    proxies_free(config->proxies);
     /* Made by libh2o for its proxy, and never freed by it. */
     SSL_CTX_free(config->h2o.proxy.ssl_ctx);
     h2o_mem_clear_pool(&owned->pool);

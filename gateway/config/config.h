@@ -15,6 +15,7 @@
 #include "net/listener.h"
 #include "websocket/batch.h"
 
+struct proxies;
 struct router;
 struct sluice_host;
 
@@ -63,8 +64,9 @@ struct config {
     uint32_t stuck_ms;        /* a thread that stands still for so long is ended with its process */
     uint32_t retire_ms;       /* how long an older generation may take to end; default 60 s */
     struct server_limits limits;
-    enum batch_way io; /* how WebSockets without TLS read and write; default AUTO */
-    bool sandbox;      /* gives up the calls that no server needs; default true */
+    struct proxies *proxies; /* NULL: nobody is trusted */
+    enum batch_way io;       /* how WebSockets without TLS read and write; default AUTO */
+    bool sandbox;            /* gives up the calls that no server needs; default true */
     struct config_log *logs;
     size_t log_count;
 };

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/forwarded.h"
 #include "net/health.h"
 #include "net/hygiene.h"
 #include "route/router.h"
@@ -97,6 +98,8 @@ int hosts_read(h2o_configurator_command_t *command, h2o_configurator_context_t *
 
 static void configure_path(struct load *load, h2o_configurator_context_t *parent,
                            h2o_pathconf_t *path, yoml_t *node) {
+    if (load->config->proxies != NULL)
+        forwarded_register(path, load->config->proxies);
     hygiene_register(path);
     router_register(path, load->current->router);
     health_register(path);

@@ -10,7 +10,15 @@
 #include "net/tls.h"
 #include "observe/nearest.h"
 
-enum { LISTEN_PORT, LISTEN_HOST, LISTEN_UNIX, LISTEN_MODE, LISTEN_SSL, LISTEN_FIELDS };
+enum {
+    LISTEN_PORT,
+    LISTEN_HOST,
+    LISTEN_UNIX,
+    LISTEN_MODE,
+    LISTEN_SSL,
+    LISTEN_PROXY,
+    LISTEN_FIELDS
+};
 
 /* Port 0: the kernel chooses. */
 static const struct field listen_fields[LISTEN_FIELDS] = {
@@ -19,6 +27,7 @@ static const struct field listen_fields[LISTEN_FIELDS] = {
     [LISTEN_UNIX] = {"unix", FIELD_TEXT, 0, 0, 0, false},
     [LISTEN_MODE] = {"mode", FIELD_TEXT, 0, 0, 0, false},
     [LISTEN_SSL] = {"ssl", FIELD_NODE, 0, 0, 0, false},
+    [LISTEN_PROXY] = {"proxy-protocol", FIELD_NODE, 0, 0, 0, false},
 };
 
 enum { SSL_CERTIFICATE, SSL_KEY, SSL_VERSION, SSL_FIELDS };
@@ -234,6 +243,8 @@ static void read_listener(struct load *load, yoml_t *node) {
         check_once(load, node, &conf);
     if (values[LISTEN_SSL].node != NULL)
         conf.tls = read_ssl(load, values[LISTEN_SSL].node);
+    if (values[LISTEN_PROXY].node != NULL)
+        fields_read_switch(load, values[LISTEN_PROXY].node, "proxy-protocol", &conf.is_introduced);
     struct config *config = load->config;
     config->listeners = h2o_mem_realloc(config->listeners,
                                         (config->listener_count + 1) * sizeof(*config->listeners));

@@ -16,6 +16,7 @@
 #include "config/listen.h"
 #include "config/routes.h"
 #include "loop/loop.h"
+#include "net/proxies.h"
 #include "websocket/batch.h"
 
 enum {
@@ -245,6 +246,25 @@ WORD(on_server_name) {
     return 0;
 }
 
+static void add_proxy(struct load *load, const yoml_t *node) {
+    struct error error;
+    if (node->type != YOML_TYPE_SCALAR)
+        problems_error(load->problems, tree_place(node),
+                       "`trusted-proxies` takes addresses and networks");
+    else if (!proxies_add(load->config->proxies, node->data.scalar, &error))
+        problems_error(load->problems, tree_place(node), "%s", error.text);
+}
+
+WORD(on_trusted_proxies) {
+    struct load *load = load_of(command);
+    bool is_list = node->type == YOML_TYPE_SEQUENCE;
+    (void)context;
+    load->config->proxies = proxies_create();
+    for (size_t i = 0; i != (is_list ? node->data.sequence.size : 1); i++)
+        add_proxy(load, is_list ? node->data.sequence.elements[i] : node);
+    return 0;
+}
+
 WORD(on_listen) {
     (void)context;
     listen_read(load_of(command), node);
@@ -295,6 +315,7 @@ static const struct {
     {"server-name", H2O_CONFIGURATOR_FLAG_GLOBAL | H2O_CONFIGURATOR_FLAG_EXPECT_SCALAR,
      on_server_name, false},
     {"offload", H2O_CONFIGURATOR_FLAG_GLOBAL, on_offload, true},
+    {"trusted-proxies", H2O_CONFIGURATOR_FLAG_GLOBAL, on_trusted_proxies, false},
     {"limits", H2O_CONFIGURATOR_FLAG_GLOBAL, on_limits, false},
     {"drain-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_drain_timeout, true},
     {"io-uring", H2O_CONFIGURATOR_FLAG_GLOBAL, on_io_uring, false},

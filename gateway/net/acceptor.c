@@ -10,6 +10,8 @@
 
 #include "consumer/visitor.h"
 #include "loop/loop.h"
+#include "net/introduction.h"
+#include "net/proxies.h"
 #include "observe/limits.h"
 #include "observe/log.h"
 #include "websocket/plain_transport.h"
@@ -27,12 +29,13 @@ struct acceptor {
     const char *name;
     const struct reception *reception;
     struct connection_count *count;
+    struct introductions *introductions;
 
     h2o_socket_t *listening[LISTENING_MAX];
     size_t listening_count; /* 0: stopped */
 
     struct timer pause;
-    uint64_t pause_logged_at; /* 0: never */
+    uint64_t pause_logged_at, stranger_logged_at; /* 0: never */
 
     struct keeper keeper;
     struct crowd *upgraded; /* WebSockets over TLS */
@@ -44,6 +47,7 @@ struct acceptor {
 static void free_when_done(struct acceptor *acceptor) {
     if (acceptor->listening_count != 0 || acceptor->open != 0)
         return;
+    introductions_free(acceptor->introductions);
     crowd_free(acceptor->upgraded);
     free(acceptor);
 }
@@ -78,7 +82,8 @@ static bool is_one_too_many(const struct acceptor *acceptor, h2o_socket_t *socke
     if (most == 0)
         return false;
     h2o_socket_getpeername(socket, peer);
-    return !visit_begin(visit, peer, NULL, most);
+    return !proxies_trust(acceptor->reception->proxies, peer) &&
+           !visit_begin(visit, peer, NULL, most);
 }
 
 /* Best effort: the answer fits an empty send buffer, and nothing is waited for. What the client
@@ -106,22 +111,68 @@ static void refuse(const struct acceptor *acceptor, h2o_socket_t *socket, const 
     atomic_fetch_add_explicit(&acceptor->count->refused, 1, memory_order_relaxed);
 }
 
-static void admit(struct acceptor *acceptor, h2o_socket_t *socket) {
+/* One that is counted as open, of which it is known who connects. */
+static void serve(struct acceptor *acceptor, h2o_socket_t *socket) {
     struct visit *visit;
+    if (is_one_too_many(acceptor, socket, &visit)) {
+        count_out(&acceptor->keeper);
+        limits_hit(LIMIT_ADDRESS_CONNECTIONS);
+        refuse(acceptor, socket, "429 Too Many Requests");
+        return;
+    }
+    crowd_admit(acceptor->reception, socket,
+                (struct newcomer){&acceptor->keeper, acceptor->upgraded, visit, NULL});
+}
+
+/* --- who is introduced by a proxy --- */
+
+/* Said once a minute at most: it is a mistake in a configuration, or somebody who tries. */
+static void note_stranger(struct acceptor *acceptor, const char *what) {
+    uint64_t now = loop_now(acceptor->loop);
+    limits_hit(LIMIT_INTRODUCTIONS);
+    if (acceptor->stranger_logged_at != 0 && now - acceptor->stranger_logged_at < PAUSE_LOG_MS)
+        return;
+    acceptor->stranger_logged_at = now;
+    log_line(LOG_AT_WARNING, "%s: a connection was closed: %s", acceptor->name, what);
+}
+
+static void on_introduced(void *arg, h2o_socket_t *socket) {
+    struct acceptor *acceptor = arg;
+    if (socket != NULL) {
+        serve(acceptor, socket);
+        return;
+    }
+    if (acceptor->listening_count != 0)
+        note_stranger(acceptor, "it did not begin with a whole PROXY line");
+    count_out(&acceptor->keeper);
+}
+
+static void await_introduction(struct acceptor *acceptor, h2o_socket_t *socket) {
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    h2o_socket_getpeername(socket, (struct sockaddr *)&address);
+    const struct reception *reception = acceptor->reception;
+    if (reception->proxies == NULL ||
+        proxies_trust(reception->proxies, (struct sockaddr *)&address)) {
+        introductions_add(acceptor->introductions, socket,
+                          reception->accept.ctx->globalconf->handshake_timeout);
+        return;
+    }
+    note_stranger(acceptor, "it is not from one of trusted-proxies");
+    h2o_socket_close(socket);
+    count_out(&acceptor->keeper);
+}
+
+static void admit(struct acceptor *acceptor, h2o_socket_t *socket) {
     if (!count_one(acceptor->count)) {
         limits_hit(LIMIT_CONNECTIONS);
         refuse(acceptor, socket, "503 Service Unavailable");
         return;
     }
-    if (is_one_too_many(acceptor, socket, &visit)) {
-        atomic_fetch_sub_explicit(&acceptor->count->open, 1, memory_order_relaxed);
-        limits_hit(LIMIT_ADDRESS_CONNECTIONS);
-        refuse(acceptor, socket, "429 Too Many Requests");
-        return;
-    }
     acceptor->open++;
-    crowd_admit(acceptor->reception, socket,
-                (struct newcomer){&acceptor->keeper, acceptor->upgraded, visit});
+    if (acceptor->reception->is_introduced)
+        await_introduction(acceptor, socket);
+    else
+        serve(acceptor, socket);
 }
 
 /* --- accepting --- */
@@ -177,6 +228,7 @@ struct acceptor *acceptor_create(struct loop *loop, const struct acceptor_conf *
                                   .keeper = {count_out, count_stalled},
                                   .upgraded = crowd_create(loop, &conf->count->stalled),
                                   .pause = {.run = accept_again}};
+    acceptor->introductions = introductions_create(loop, on_introduced, acceptor);
     for (size_t i = 0; i < count; i++) {
         acceptor->listening[i] =
             h2o_evloop_socket_create(loop_h2o(loop), sockets[i], H2O_SOCKET_FLAG_DONT_READ);
@@ -215,5 +267,8 @@ void acceptor_stop(struct acceptor *acceptor, bool is_shared) {
     for (size_t i = 0; i < acceptor->listening_count; i++)
         h2o_socket_close(acceptor->listening[i]);
     acceptor->listening_count = 0;
+    acceptor->open++; /* so that it is not freed by the end of these */
+    introductions_end(acceptor->introductions);
+    acceptor->open--;
     free_when_done(acceptor);
 }

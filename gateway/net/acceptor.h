@@ -43,9 +43,9 @@ void acceptor_change(struct acceptor *acceptor, const struct reception *receptio
 /* Where this keeper's acceptor receives now; NULL when it has been stopped. */
 const struct reception *acceptor_reception(struct keeper *keeper);
 
-/* Accepts no more and closes the listening sockets. is_shared: another process has them too and
-   will serve whoever waits; else those are accepted first. Frees itself once its last connection
-   has ended. */
+/* Accepts no more and closes the listening sockets, and connections whose proxy has not said whose
+   they are. is_shared: another process has them too and will serve whoever waits; else those are
+   accepted first. Frees itself once its last connection has ended. */
 void acceptor_stop(struct acceptor *acceptor, bool is_shared);
 
 #endif

@@ -33,6 +33,12 @@ struct guest {
     uint64_t taken;          /* a figure that moves whenever the client takes bytes */
     uint64_t waiting_since;  /* loop's clock; 0: nothing waited to be written at the last sweep */
     bool is_http, is_asking; /* as mark_guests found them */
+    struct peer *peer;       /* see crowd_peer; NULL: was not asked for */
+};
+
+struct peer {
+    socklen_t size;
+    struct sockaddr_storage address;
 };
 
 static struct guest *guest_at(h2o_linklist_t *link) {
@@ -91,6 +97,7 @@ static void leave(struct guest *guest) {
 static void forget(struct guest *guest) {
     leave(guest);
     visit_end(guest->kept.visit);
+    free(guest->peer);
     free(guest);
 }
 
@@ -115,6 +122,7 @@ static void add(struct crowd *crowd, h2o_socket_t *socket, struct newcomer newco
     struct guest *guest = h2o_mem_alloc(sizeof(*guest));
     *guest = (struct guest){.kept = {newcomer.keeper, on_taken, on_upgraded, newcomer.visit},
                             .after = newcomer.after,
+                            .peer = newcomer.peer,
                             .socket = socket};
     socket->on_close.cb = on_closed;
     socket->on_close.data = &guest->kept;
@@ -130,6 +138,21 @@ void crowd_admit(const struct reception *reception, h2o_socket_t *socket,
                  struct newcomer newcomer) {
     add(reception->crowd, socket, newcomer);
     h2o_accept(accept_of(reception), socket);
+}
+
+socklen_t crowd_peer(h2o_socket_t *socket, struct sockaddr_storage *peer) {
+    struct kept *kept = socket->on_close.data;
+    if (kept == NULL || kept->taken != on_taken)
+        return h2o_socket_getpeername(socket, (struct sockaddr *)peer);
+    struct guest *guest = H2O_STRUCT_FROM_MEMBER(struct guest, kept, kept);
+    if (guest->peer == NULL) {
+        struct peer known = {.address = {.ss_family = AF_UNSPEC}};
+        known.size = h2o_socket_getpeername(socket, (struct sockaddr *)&known.address);
+        guest->peer = h2o_mem_alloc(sizeof(*guest->peer));
+        *guest->peer = known;
+    }
+    *peer = guest->peer->address;
+    return guest->peer->size;
 }
 
 size_t crowd_count(const struct crowd *crowd) { return crowd->count; }
@@ -177,13 +200,15 @@ static h2o_socket_t *take_out(struct crowd *crowd, h2o_socket_t *old) {
 }
 
 static void move(struct guest *guest, const struct reception *to) {
-    struct newcomer newcomer = {guest->kept.keeper, guest->after, NULL};
+    struct newcomer newcomer = {guest->kept.keeper, guest->after, NULL, NULL};
     h2o_socket_t *old = guest->socket, *fresh = take_out(guest->crowd, old);
     struct timeval now;
     if (fresh == NULL)
         return;
     old->on_close.cb = NULL;
     newcomer.visit = visit_share(guest->kept.visit);
+    newcomer.peer = guest->peer;
+    guest->peer = NULL;
     forget(guest);
     old->_cb.read(old, "moved to another generation"); /* libh2o ends the rest of it */
     add(to->crowd, fresh, newcomer);

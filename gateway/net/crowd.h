@@ -15,6 +15,8 @@
 struct crowd;
 struct keeper;
 struct loop;
+struct peer;
+struct proxies;
 struct visit;
 
 /* What a generation does on one thread with those whom a listener lets in. h2o reads accept until
@@ -23,6 +25,11 @@ struct reception {
     h2o_accept_ctx_t accept; /* ssl_ctx NULL: plain */
     struct crowd *crowd;
     uint32_t address_most; /* connections of one client address; 0: any number */
+    /* Their connections are many clients', so that their address is not counted; NULL: nobody's. */
+    const struct proxies *proxies;
+    /* Each connection begins with a PROXY line, and only those proxies may connect, where there are
+       any. */
+    bool is_introduced;
 };
 
 /* What a connection brings along. */
@@ -30,6 +37,7 @@ struct newcomer {
     struct keeper *keeper; /* whom its end is told, also when it has become a WebSocket */
     struct crowd *after;   /* where it goes then, when its socket stays in h2o; outlives it */
     struct visit *visit;   /* among those of its address; taken; NULL: not counted */
+    struct peer *peer;     /* what crowd_peer has found out before; taken; NULL: nothing */
 };
 
 /* stalled: counts clients that were cut off; lent. */
@@ -41,6 +49,10 @@ void crowd_free(struct crowd *crowd);
    something to write for 60 s while its client took no byte of it is reset: libh2o would wait for
    ever. */
 void crowd_admit(const struct reception *reception, h2o_socket_t *socket, struct newcomer newcomer);
+
+/* Who connected to a guest's socket, whatever its last request said of its client: as the PROXY
+   line says, or the system. Returns the size. */
+socklen_t crowd_peer(h2o_socket_t *socket, struct sockaddr_storage *peer);
 
 size_t crowd_count(const struct crowd *crowd);
 

@@ -22,6 +22,7 @@ struct listener_conf {
     const char *unix_path; /* NULL, or where the socket is made; a stale one there is replaced */
     unsigned unix_mode;    /* permission bits of the socket's file */
     struct tls *tls;       /* NULL: plain */
+    bool is_introduced;    /* as a reception's */
 };
 
 /* The address as it was asked for: "unix:/path", "*:8080", "localhost:8443". */

@@ -13,6 +13,7 @@ static const char *const names[LIMITS_COUNTED] = {
     [LIMIT_HANDSHAKES] = "handshakes",
     [LIMIT_ADDRESS_HANDSHAKES] = "handshakes-an-address",
     [LIMIT_ADDRESSES_FULL] = "addresses-full",
+    [LIMIT_INTRODUCTIONS] = "introductions",
     [LIMIT_QUEUES] = "queues",
     [LIMIT_RATE_SLOWED] = "rate-slowed",
     [LIMIT_RATE_CLOSED] = "rate-closed",

@@ -15,6 +15,7 @@ enum limit {
     LIMIT_HANDSHAKES,          /* in a second: 503 */
     LIMIT_ADDRESS_HANDSHAKES,  /* in a second, of one address: 429 */
     LIMIT_ADDRESSES_FULL,      /* an address that could not be counted, and was not refused */
+    LIMIT_INTRODUCTIONS,       /* a wrong or missing PROXY line: closed */
     LIMIT_QUEUES,              /* of all together: 1013 */
     LIMIT_RATE_SLOWED,         /* a session said too much in a second: not read for a moment */
     LIMIT_RATE_CLOSED,         /* the same: closed with 1008 */

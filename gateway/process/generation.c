@@ -114,6 +114,8 @@ static void make_context(struct generation *generation, struct loop *loop) {
         const struct tls *tls = config->listeners[i].conf.tls;
         reception->crowd = part->crowd;
         reception->address_most = config->limits.address_connections;
+        reception->proxies = config->proxies;
+        reception->is_introduced = config->listeners[i].conf.is_introduced;
         reception->accept.ctx = part->context;
         reception->accept.ssl_ctx = tls != NULL ? tls_context(tls) : NULL;
         reception->accept.hosts =

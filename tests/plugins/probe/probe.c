@@ -65,8 +65,8 @@ static void join_events(sluice_conn *conn) {
     reply(conn, text);
 }
 
-/* "close CODE REASON", "stop", "flood COUNT", "param NAME", "thread", "join-events"; anything else
-   comes back. */
+/* "close CODE REASON", "stop", "flood COUNT", "param NAME", "peer", "thread", "join-events";
+   anything else comes back. */
 static void on_receive(sluice_conn *conn, sluice_message message) {
     char text[300];
     size_t size = message.size < sizeof(text) ? message.size : sizeof(text) - 1;
@@ -76,6 +76,8 @@ static void on_receive(sluice_conn *conn, sluice_message message) {
         char *reason;
         long code = strtol(text + 6, &reason, 10);
         sluice_close(conn, (int)code, *reason == ' ' ? reason + 1 : NULL);
+    } else if (strcmp(text, "peer") == 0) {
+        reply(conn, sluice_scope(conn, SLUICE_PEER, NULL));
     } else if (strcmp(text, "stop") == 0) {
         sluice_stop(conn);
     } else if (strncmp(text, "flood ", 6) == 0) {
