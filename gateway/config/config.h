@@ -41,8 +41,10 @@ struct config_log {
 struct server_limits {
     uint32_t address_connections;
     struct arrival_rates handshakes;
-    uint64_t queue_bytes; /* of all messages that wait, together; default 256 MiB */
-    bool by_address;      /* whether one of these or of a route's counts addresses */
+    uint64_t queue_bytes;     /* of all messages that wait, together; default 256 MiB */
+    uint32_t stall_ms;        /* a client may take nothing; default 60 s */
+    uint32_t slowest_request; /* bytes a second; default 500 */
+    bool by_address;          /* whether one of these or of a route's counts addresses */
 };
 
 struct config {

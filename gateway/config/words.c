@@ -54,6 +54,8 @@ enum {
     LIMIT_HANDSHAKES_A_SECOND,
     LIMIT_HANDSHAKES_AN_ADDRESS,
     LIMIT_QUEUES,
+    LIMIT_STALL,
+    LIMIT_SLOWEST_REQUEST,
     SERVER_LIMITS
 };
 
@@ -62,6 +64,8 @@ static const struct field limit_fields[SERVER_LIMITS] = {
     [LIMIT_HANDSHAKES_A_SECOND] = {"handshakes-a-second", FIELD_COUNT, 1, 1000000, 0, true},
     [LIMIT_HANDSHAKES_AN_ADDRESS] = {"handshakes-an-address", FIELD_COUNT, 1, 1000000, 0, true},
     [LIMIT_QUEUES] = {"queues", FIELD_BYTES, 1 << 20, INT64_C(1) << 40, 256 << 20, true},
+    [LIMIT_STALL] = {"stall", FIELD_MS, 5000, 86400000, 60000, false},
+    [LIMIT_SLOWEST_REQUEST] = {"slowest-request", FIELD_BYTES, 1, 1 << 20, 500, true},
 };
 
 static const struct field offload_fields[OFFLOAD_FIELDS] = {
@@ -226,6 +230,8 @@ WORD(on_limits) {
     limits->handshakes.all = (uint32_t)values[LIMIT_HANDSHAKES_A_SECOND].number;
     limits->handshakes.an_address = (uint32_t)values[LIMIT_HANDSHAKES_AN_ADDRESS].number;
     limits->queue_bytes = (uint64_t)values[LIMIT_QUEUES].number;
+    limits->stall_ms = (uint32_t)values[LIMIT_STALL].number;
+    limits->slowest_request = (uint32_t)values[LIMIT_SLOWEST_REQUEST].number;
     limits->by_address = limits->address_connections != 0 || limits->handshakes.an_address != 0;
     return 0;
 }
@@ -375,6 +381,8 @@ void words_set_process_defaults(struct config *config) {
     config->offload_threads = (unsigned)offload_fields[OFFLOAD_THREADS].otherwise;
     config->offload_queue = (size_t)offload_fields[OFFLOAD_QUEUE].otherwise;
     config->limits.queue_bytes = (uint64_t)limit_fields[LIMIT_QUEUES].otherwise;
+    config->limits.stall_ms = (uint32_t)limit_fields[LIMIT_STALL].otherwise;
+    config->limits.slowest_request = (uint32_t)limit_fields[LIMIT_SLOWEST_REQUEST].otherwise;
     config->drain_ms = 10000;
     config->stuck_ms = 10000;
     config->retire_ms = 60000;

@@ -10,6 +10,7 @@
 #include "consumer/instance.h"
 #include "consumer/visitor.h"
 #include "loop/loop.h"
+#include "observe/limits.h"
 #include "websocket/session.h"
 #include "websocket/utf8.h"
 
@@ -732,6 +733,7 @@ int connection_timer(sluice_conn *conn, uint64_t ms, sluice_done_fn fn, void *ar
     struct conn_work *work = work_of(conn);
     if (work->timer_count >= instance_conf(route_of(conn))->timers_max || !loop_has_timers(loop)) {
         rest(conn);
+        limits_hit(LIMIT_TIMERS);
         return SLUICE_FULL;
     }
     struct conn_timer *made = calloc(1, sizeof(*made));

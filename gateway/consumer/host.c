@@ -12,6 +12,7 @@
 #include "consumer/instance.h"
 #include "consumer/offload.h"
 #include "loop/loop.h"
+#include "observe/limits.h"
 #include "observe/log.h"
 #include "websocket/frame.h"
 
@@ -76,6 +77,7 @@ static int group_code(enum group_result result) {
     case GROUP_OK:
         return SLUICE_OK;
     case GROUP_FULL:
+        limits_hit(LIMIT_GROUPS);
         return SLUICE_FULL;
     case GROUP_INVALID:
     default:
@@ -204,6 +206,7 @@ static int host_offload(sluice_conn *conn, sluice_work_fn work, sluice_done_fn d
     if (offload_run(instances_offload(), promise->loop, work_promise, done_promise, promise))
         return SLUICE_OK;
     drop_promise(promise);
+    limits_hit(LIMIT_OFFLOAD);
     return SLUICE_FULL;
 }
 

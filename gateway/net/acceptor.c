@@ -22,7 +22,7 @@
 #define ACCEPTS_MAX 16
 
 #define PAUSE_MS 200
-#define PAUSE_LOG_MS 60000
+#define LOG_MS 60000
 
 struct acceptor {
     struct loop *loop;
@@ -35,12 +35,21 @@ struct acceptor {
     size_t listening_count; /* 0: stopped */
 
     struct timer pause;
-    uint64_t pause_logged_at, stranger_logged_at; /* 0: never */
 
     struct keeper keeper;
     struct crowd *upgraded; /* WebSockets over TLS */
     size_t open;            /* connections that are still counted */
 };
+
+/* When each was last logged, by whichever thread; 0: never. */
+static atomic_uint_least64_t pause_logged_at, stranger_logged_at;
+
+/* Once a minute, over all threads. */
+static bool may_log(atomic_uint_least64_t *logged_at, uint64_t now) {
+    uint64_t last = atomic_load_explicit(logged_at, memory_order_relaxed);
+    return (last == 0 || now - last >= LOG_MS) &&
+           atomic_compare_exchange_strong(logged_at, &last, now);
+}
 
 /* --- a connection's begin and end --- */
 
@@ -60,6 +69,7 @@ static void count_out(struct keeper *keeper) {
 }
 
 static void count_stalled(struct keeper *keeper) {
+    limits_hit(LIMIT_STALLED);
     struct acceptor *acceptor = H2O_STRUCT_FROM_MEMBER(struct acceptor, keeper, keeper);
     atomic_fetch_add_explicit(&acceptor->count->stalled, 1, memory_order_relaxed);
 }
@@ -130,10 +140,8 @@ static void serve(struct acceptor *acceptor, h2o_socket_t *socket) {
 static void note_stranger(struct acceptor *acceptor, const char *what) {
     uint64_t now = loop_now(acceptor->loop);
     limits_hit(LIMIT_INTRODUCTIONS);
-    if (acceptor->stranger_logged_at != 0 && now - acceptor->stranger_logged_at < PAUSE_LOG_MS)
-        return;
-    acceptor->stranger_logged_at = now;
-    log_line(LOG_AT_WARNING, "%s: a connection was closed: %s", acceptor->name, what);
+    if (may_log(&stranger_logged_at, now))
+        log_line(LOG_AT_WARNING, "%s: a connection was closed: %s", acceptor->name, what);
 }
 
 static void on_introduced(void *arg, h2o_socket_t *socket) {
@@ -186,9 +194,9 @@ static void pause_accepting(struct acceptor *acceptor, int number) {
     for (size_t i = 0; i < acceptor->listening_count; i++)
         h2o_socket_read_stop(acceptor->listening[i]);
     loop_timer_set(acceptor->loop, &acceptor->pause, PAUSE_MS);
-    if (acceptor->pause_logged_at != 0 && now - acceptor->pause_logged_at < PAUSE_LOG_MS)
+    limits_hit(LIMIT_DESCRIPTORS);
+    if (!may_log(&pause_logged_at, now))
         return;
-    acceptor->pause_logged_at = now;
     log_line(
         LOG_AT_ERROR,
         "%s: new connections wait: %s (raise the limit of open files, or lower max-connections)",

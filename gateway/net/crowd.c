@@ -11,27 +11,36 @@
 
 #include "consumer/visitor.h"
 #include "loop/loop.h"
+#include "observe/limits.h"
 #include "websocket/plain_transport.h"
 #include "websocket/progress.h"
 
 #define SWEEP_MS 5000
+/* So long a request may come as slowly as it likes. */
+#define PATIENCE_MS 10000
 
 struct crowd {
     struct loop *loop;
     atomic_size_t *stalled;
     h2o_linklist_t guests;
     size_t count;
-    struct timer sweep; /* set while somebody is there */
+    struct timer sweep;       /* set while somebody is there */
+    uint32_t slowest_request; /* bytes a second; 0: as slow as it likes */
     bool was_cut;
 };
+
+/* What a connection is at, as far as it may take too long. */
+enum activity { RESTS, WRITES, ASKS };
 
 struct guest {
     struct kept kept; /* its keeper is told the end */
     h2o_linklist_t link;
     struct crowd *crowd, *after;
     h2o_socket_t *socket;
-    uint64_t taken;          /* a figure that moves whenever the client takes bytes */
-    uint64_t waiting_since;  /* loop's clock; 0: nothing waited to be written at the last sweep */
+    enum activity activity; /* at the last sweep */
+    uint64_t since;         /* loop's clock: it went on since then */
+    uint64_t figure; /* WRITES: moves whenever the client takes bytes; ASKS: had come at first */
+    size_t written;  /* ASKS: answers so far; another request comes behind another answer */
     bool is_http, is_asking; /* as mark_guests found them */
     struct peer *peer;       /* see crowd_peer; NULL: was not asked for */
 };
@@ -45,28 +54,76 @@ static struct guest *guest_at(h2o_linklist_t *link) {
     return H2O_STRUCT_FROM_MEMBER(struct guest, link, link);
 }
 
-/* --- clients that do not read --- */
+/* --- clients that take too long --- */
 
 static void cut_off(struct guest *guest) {
+    limits_hit(LIMIT_STALLED);
     progress_cut_off(h2o_socket_get_fd(guest->socket));
     atomic_fetch_add_explicit(guest->crowd->stalled, 1, memory_order_relaxed);
 }
 
-static void check_progress(struct guest *guest, uint64_t now) {
-    if (!h2o_socket_is_writing(guest->socket)) {
-        guest->waiting_since = 0;
-        return;
-    }
-    uint64_t taken = progress_of(h2o_socket_get_fd(guest->socket), guest->socket->bytes_written);
-    if (guest->waiting_since == 0 || taken != guest->taken) {
-        guest->waiting_since = now;
-        guest->taken = taken;
-        return;
-    }
-    if (now - guest->waiting_since >= PROGRESS_STALL_MS) {
-        guest->waiting_since = 0;
+/* libh2o keeps a request in the input, head and body, until it has come whole. */
+static enum activity activity_of(h2o_socket_t *socket) {
+    if (h2o_socket_is_writing(socket))
+        return WRITES;
+    return h2o_socket_is_reading(socket) && socket->input->size > 0 ? ASKS : RESTS;
+}
+
+static void begin_activity(struct guest *guest, enum activity activity, uint64_t now) {
+    h2o_socket_t *socket = guest->socket;
+    guest->activity = activity;
+    guest->since = now;
+    guest->written = socket->bytes_written;
+    guest->figure = activity == WRITES
+                        ? progress_of(h2o_socket_get_fd(socket), socket->bytes_written)
+                        : socket->input->size;
+}
+
+static void check_writing(struct guest *guest, uint64_t now) {
+    h2o_socket_t *socket = guest->socket;
+    uint64_t taken = progress_of(h2o_socket_get_fd(socket), socket->bytes_written);
+    if (taken != guest->figure) {
+        begin_activity(guest, WRITES, now);
+    } else if (now - guest->since >= progress_stall_ms()) {
+        guest->activity = RESTS;
         cut_off(guest);
     }
+}
+
+/* The answer fits an empty send buffer; what h2o reads next is the end. Within TLS nothing can be
+   said beside h2o. */
+static void refuse_slow(const struct guest *guest) {
+    static const char answer[] = "HTTP/1.1 408 Request Timeout\r\n"
+                                 "Connection: close\r\n"
+                                 "Content-Length: 0\r\n"
+                                 "\r\n";
+    int fd = h2o_socket_get_fd(guest->socket);
+    limits_hit(LIMIT_SLOW_REQUESTS);
+    if (guest->socket->ssl == NULL) {
+        ssize_t sent = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
+        (void)sent;
+    }
+    shutdown(fd, SHUT_RD);
+}
+
+static void check_asking(struct guest *guest, uint64_t now) {
+    const h2o_socket_t *socket = guest->socket;
+    uint64_t passed = now - guest->since, came = socket->input->size - guest->figure;
+    uint32_t slowest = guest->crowd->slowest_request;
+    if (guest->written != socket->bytes_written || socket->input->size < guest->figure)
+        begin_activity(guest, ASKS, now);
+    else if (slowest != 0 && passed >= PATIENCE_MS && came * 1000 < passed * slowest)
+        refuse_slow(guest);
+}
+
+static void check_progress(struct guest *guest, uint64_t now) {
+    enum activity activity = activity_of(guest->socket);
+    if (activity != guest->activity)
+        begin_activity(guest, activity, now);
+    else if (activity == WRITES)
+        check_writing(guest, now);
+    else if (activity == ASKS)
+        check_asking(guest, now);
 }
 
 static void sweep(struct timer *timer) {
@@ -153,6 +210,10 @@ socklen_t crowd_peer(h2o_socket_t *socket, struct sockaddr_storage *peer) {
     }
     *peer = guest->peer->address;
     return guest->peer->size;
+}
+
+void crowd_hurry(struct crowd *crowd, uint32_t slowest_request) {
+    crowd->slowest_request = slowest_request;
 }
 
 size_t crowd_count(const struct crowd *crowd) { return crowd->count; }

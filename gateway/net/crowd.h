@@ -46,13 +46,17 @@ struct crowd *crowd_create(struct loop *loop, atomic_size_t *stalled);
 void crowd_free(struct crowd *crowd);
 
 /* Hands the socket to h2o. A connection that has had
-   something to write for 60 s while its client took no byte of it is reset: libh2o would wait for
-   ever. */
+   something to write for as long as progress.h says, while its client took no byte of it, is reset:
+   libh2o would wait for ever. */
 void crowd_admit(const struct reception *reception, h2o_socket_t *socket, struct newcomer newcomer);
 
 /* Who connected to a guest's socket, whatever its last request said of its client: as the PROXY
    line says, or the system. Returns the size. */
 socklen_t crowd_peer(h2o_socket_t *socket, struct sockaddr_storage *peer);
+
+/* A request has to come with so many bytes a second once some time has passed, or gets 408 and the
+   connection ends; 0: it may be as slow as it likes, as before the first call. */
+void crowd_hurry(struct crowd *crowd, uint32_t slowest_request);
 
 size_t crowd_count(const struct crowd *crowd);
 

@@ -17,6 +17,14 @@ enum limit {
     LIMIT_ADDRESSES_FULL,      /* an address that could not be counted, and was not refused */
     LIMIT_INTRODUCTIONS,       /* a wrong or missing PROXY line: closed */
     LIMIT_QUEUES,              /* of all together: 1013 */
+    LIMIT_QUEUE,               /* of one session, with its policy to close: 1013 */
+    LIMIT_MESSAGE,             /* too big: 1009 */
+    LIMIT_STALLED,             /* a client that took nothing for too long: reset */
+    LIMIT_SLOW_REQUESTS,       /* one that came too slowly: 408 */
+    LIMIT_DESCRIPTORS,         /* none was left for a connection: accepting paused */
+    LIMIT_GROUPS,              /* of one connection: its consumer was told, here and below */
+    LIMIT_TIMERS,              /* the same */
+    LIMIT_OFFLOAD,             /* work that waits for the pool */
     LIMIT_RATE_SLOWED,         /* a session said too much in a second: not read for a moment */
     LIMIT_RATE_CLOSED,         /* the same: closed with 1008 */
     LIMITS_COUNTED

@@ -108,6 +108,7 @@ static void make_context(struct generation *generation, struct loop *loop) {
     part->context = allocate(1, sizeof(*part->context));
     h2o_context_init(part->context, loop_h2o(loop), &generation->config->h2o);
     part->crowd = crowd_create(loop, &generation->count->stalled);
+    crowd_hurry(part->crowd, config->limits.slowest_request);
     part->receptions = allocate(config->listener_count, sizeof(*part->receptions));
     for (size_t i = 0; i < config->listener_count; i++) {
         struct reception *reception = &part->receptions[i];

@@ -40,6 +40,7 @@
 #include "snapshot/snapshot.h"
 #include "websocket/budget.h"
 #include "websocket/plain_transport.h"
+#include "websocket/progress.h"
 
 /* Descriptors that are no connection: listeners, loops, logs, plugins, upstreams' first ones. */
 #define DESCRIPTORS_BESIDE 64
@@ -353,6 +354,7 @@ static void keep_older(struct worker *self, struct generation *generation) {
 static void take_over(struct worker *self, struct change *change, const struct config *config) {
     struct generation *before = self->generation;
     atomic_store(&self->count.most, connections_most(config));
+    progress_allow_stall(config->limits.stall_ms);
     budget_limit(config->limits.queue_bytes);
     if (config->limits.by_address)
         visitors_create(self->count.most);

@@ -145,7 +145,7 @@ static void check_progress(struct stuck *stuck, uint64_t now) {
     if (taken != stuck->taken) {
         stuck->taken = taken;
         stuck->since = now;
-    } else if (now - stuck->since >= PROGRESS_STALL_MS) {
+    } else if (now - stuck->since >= progress_stall_ms()) {
         stuck->since = now;
         if (keeper != NULL)
             keeper->stalled(keeper);

@@ -3,8 +3,17 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+
+static atomic_uint_least32_t stall_ms = 60000;
+
+void progress_allow_stall(uint32_t ms) {
+    atomic_store_explicit(&stall_ms, ms, memory_order_relaxed);
+}
+
+uint32_t progress_stall_ms(void) { return atomic_load_explicit(&stall_ms, memory_order_relaxed); }
 
 /* What the peer acknowledged is the one figure that moves with each byte taken: the length of a
    queue that is refilled does not. Sockets with a path have no such figure; bytes handed over less

@@ -6,8 +6,10 @@
 
 #include <stdint.h>
 
-/* So long may a peer take nothing while something waits for it. */
-#define PROGRESS_STALL_MS 60000
+/* So long may a peer take nothing while something waits for it, in milliseconds: 60,000 before the
+   first call. */
+void progress_allow_stall(uint32_t ms);
+uint32_t progress_stall_ms(void);
 
 /* A figure that moves whenever the peer takes bytes. given: bytes handed over to the socket so far,
    which only sockets with a path need. */

@@ -340,6 +340,8 @@ static void send_close(struct session *session, enum state state, struct frame *
 }
 
 static void fail(struct session *session, const struct parsed *how) {
+    if (how->code == 1009)
+        limits_hit(LIMIT_MESSAGE);
     if (session->state == OPEN) {
         const char *reason = (const char *)how->data;
         send_close(session, FAILED, frame_create_close(how->code, reason, how->size));
@@ -619,6 +621,7 @@ static bool make_room(struct session *session, size_t size) {
 static enum session_result send_when_full(struct session *session, struct frame *frame,
                                           size_t size) {
     if (session->terms->on_full == ON_FULL_CLOSE) {
+        limits_hit(LIMIT_QUEUE);
         session_close(session, 1013, "send queue full", strlen("send queue full"));
         return SESSION_FULL;
     }

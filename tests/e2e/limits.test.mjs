@@ -1,9 +1,10 @@
 // What a client may do, and what it meets at the limit, over real connections.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import net from 'node:net';
 import { connect } from './support/client.mjs';
 import { Deaf } from './support/deaf.mjs';
-import { start, temporaryFolder, makeCertificate } from './support/server.mjs';
+import { start, temporaryFolder, makeCertificate, within } from './support/server.mjs';
 import { Raw, closeOf, frame, handshake } from './support/raw.mjs';
 
 const folder = temporaryFolder();
@@ -114,5 +115,37 @@ hosts:
   talker.send('still here');
   assert.equal(await talker.next(), 'still here');
   await talker.close();
+  await own.stop();
+});
+
+test('whoever says nothing, or too much of a head, is not waited for', async () => {
+  const own = await start(`
+listen:
+  - {port: 0, host: 127.0.0.1}
+  - {port: 0, host: 127.0.0.1, ssl: {certificate-file: cert.pem, key-file: key.pem}}
+handshake-timeout: 1
+http1-request-timeout: 2
+limit-request-body: 1000
+hosts: {default: {}}
+`, folder);
+  const [plain, secure] = own.urls.map((url) => Number(new URL(url).port));
+  const said = (port, text) => within(15, 'the end', new Promise((resolve) => {
+    const socket = net.connect({ host: '127.0.0.1', port });
+    let answer = '';
+    socket.setEncoding('latin1').on('data', (data) => { answer += data; });
+    socket.on('error', () => {});
+    socket.on('close', () => resolve(answer));
+    socket.write(text);
+  }));
+  const head = 'POST / HTTP/1.1\r\nHost: localhost\r\n';
+  const answers = await Promise.all([
+    said(secure, ''), // no TLS handshake
+    said(plain, head), // half a head
+    said(plain, `${head}${'X-A: b\r\n'.repeat(200)}\r\n`), // too many fields
+    said(plain, `${head}X-A: ${'b'.repeat(500000)}`), // too long
+    said(plain, `${head}Content-Length: 1001\r\n\r\n`), // too much of a body
+  ]);
+  const statuses = answers.map((answer) => Number(answer.slice(9, 12)));
+  assert.deepEqual(statuses, [0, 0, 400, 400, 413]);
   await own.stop();
 });

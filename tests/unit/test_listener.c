@@ -13,10 +13,12 @@
 
 #include "net/address.h"
 #include "net/tls.h"
+#include "observe/limits.h"
 #include "observe/log.h"
 #include "support/certificate.h"
 #include "support/directory.h"
 #include "support/h2o_server.h"
+#include "websocket/progress.h"
 
 #define REQUEST "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 #define REQUEST_AND_STAY "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -478,6 +480,114 @@ START_TEST(idle_connection_is_left_alone) {
 }
 END_TEST
 
+START_TEST(stalls_may_take_as_long_as_was_allowed) {
+    begin_server(10);
+    progress_allow_stall(10000);
+    struct listener *listener = open_loopback(1);
+    listener_start(listener, server.loop, &reception, &count);
+    int fd = begin_stall(listener, REQUEST);
+    let_pass(2);
+    ck_assert_uint_eq(atomic_load(&count.open), 1);
+    let_pass(2);
+    turn_until_open(0);
+    ck_assert_uint_eq(atomic_load(&count.stalled), 1);
+    close(fd);
+    end_server(listener);
+}
+END_TEST
+
+/* --- requests that come too slowly --- */
+
+#define SLOWEST 500
+
+static struct listener *begin_slow(int *fd) {
+    begin_server(10);
+    crowd_hurry(reception.crowd, SLOWEST);
+    struct listener *listener = open_loopback(1);
+    listener_start(listener, server.loop, &reception, &count);
+    *fd = connect_to(port_of(listener));
+    return listener;
+}
+
+static void check_slow_is_refused(struct listener *listener, int fd, const char *piece) {
+    char text[2048];
+    uint64_t before = limits_hits(LIMIT_SLOW_REQUESTS);
+    for (int i = 0; i < 10 && limits_hits(LIMIT_SLOW_REQUESTS) == before; i++) {
+        let_pass(1);
+        say(fd, piece);
+        server_turn(&server);
+    }
+    ck_assert_uint_eq(limits_hits(LIMIT_SLOW_REQUESTS), before + 1);
+    read_to_end(&server, fd, text, sizeof(text));
+    ck_assert_int_eq(strncmp(text, "HTTP/1.1 408 ", 13), 0);
+    ck_assert_ptr_nonnull(strstr(text, "Connection: close\r\n"));
+    turn_until_open(0);
+    close(fd);
+    end_server(listener);
+}
+
+START_TEST(head_that_trickles_gets_408) {
+    int fd;
+    struct listener *listener = begin_slow(&fd);
+    say(fd, "GET / HTTP/1.1\r\n");
+    server_turn(&server);
+    check_slow_is_refused(listener, fd, "X-A: b\r\n");
+}
+END_TEST
+
+START_TEST(body_that_trickles_gets_408) {
+    int fd;
+    struct listener *listener = begin_slow(&fd);
+    say(fd, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    server_turn(&server);
+    check_slow_is_refused(listener, fd, "ten bytes ");
+}
+END_TEST
+
+START_TEST(body_that_comes_steadily_is_left_alone) {
+    char text[1024], piece[SLOWEST * 6 + 1];
+    int fd;
+    struct listener *listener = begin_slow(&fd);
+    memset(piece, 'x', sizeof(piece));
+    piece[sizeof(piece) - 1] = '\0';
+    snprintf(text, sizeof(text),
+             "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
+             (sizeof(piece) - 1) * 20);
+    say(fd, text);
+    for (int i = 0; i < 20; i++) {
+        say(fd, piece);
+        server_turn(&server);
+        let_pass(1);
+    }
+    read_to_end(&server, fd, text, sizeof(text));
+    ck_assert_int_eq(strncmp(text, "HTTP/1.1 200 ", 13), 0);
+    close(fd);
+    end_server(listener);
+}
+END_TEST
+
+/* Each look finds half a request, and each time it is another. */
+START_TEST(many_requests_are_not_one_slow_one) {
+    static const char half[] = "GET / HTTP/1.1\r\nHost: a\r\n";
+    char text[4096];
+    int fd;
+    uint64_t before = limits_hits(LIMIT_SLOW_REQUESTS);
+    struct listener *listener = begin_slow(&fd);
+    say(fd, half);
+    for (int i = 0; i < 8; i++) {
+        server_turn(&server);
+        let_pass(1);
+        say(fd, "\r\n");
+        read_until(&server, fd, "xxxxx", text, sizeof(text));
+        say(fd, half);
+    }
+    ck_assert_uint_eq(limits_hits(LIMIT_SLOW_REQUESTS), before);
+    ck_assert_uint_eq(atomic_load(&count.open), 1);
+    close(fd);
+    end_server(listener);
+}
+END_TEST
+
 /* --- addresses that can't be had --- */
 
 static void expect_no_listener(const struct listener_conf *conf, const char *sentence) {
@@ -786,6 +896,11 @@ static void add_stalls(TCase *cases) {
     tcase_add_test(cases, client_of_a_path_that_does_not_read_is_reset);
     tcase_add_test(cases, slow_reader_is_left_alone);
     tcase_add_test(cases, idle_connection_is_left_alone);
+    tcase_add_test(cases, stalls_may_take_as_long_as_was_allowed);
+    tcase_add_test(cases, head_that_trickles_gets_408);
+    tcase_add_test(cases, body_that_trickles_gets_408);
+    tcase_add_test(cases, body_that_comes_steadily_is_left_alone);
+    tcase_add_test(cases, many_requests_are_not_one_slow_one);
 }
 
 static void add_addresses(TCase *cases) {
