@@ -13,6 +13,7 @@
 #include "config/problems.h"
 #include "consumer/visitor.h"
 #include "net/listener.h"
+#include "observe/log.h"
 #include "websocket/batch.h"
 
 struct proxies;
@@ -69,6 +70,9 @@ struct config {
     struct proxies *proxies; /* NULL: nobody is trusted */
     enum batch_way io;       /* how WebSockets without TLS read and write; default AUTO */
     bool sandbox;            /* gives up the calls that no server needs; default true */
+    enum log_level log_level; /* of the error log; default LOG_AT_INFO */
+    enum batch_way io;        /* how WebSockets without TLS read and write; default AUTO */
+    bool sandbox;             /* gives up the calls that no server needs; default true */
     struct config_log *logs;
     size_t log_count;
 };

@@ -17,6 +17,7 @@
 #include "config/routes.h"
 #include "loop/loop.h"
 #include "net/proxies.h"
+#include "observe/nearest.h"
 #include "websocket/batch.h"
 
 enum {
@@ -29,6 +30,7 @@ enum {
     WORD_CONTROL,
     WORD_STUCK_TIMEOUT,
     WORD_RETIRE_TIMEOUT,
+    WORD_LOG_LEVEL,
     WORD_IO_URING,
     WORDS
 };
@@ -44,6 +46,7 @@ static const struct field word_fields[WORDS] = {
     [WORD_CONTROL] = {"control", FIELD_TEXT, 0, 0, 0, false},
     [WORD_STUCK_TIMEOUT] = {"stuck-timeout", FIELD_MS, 2000, 3600000, 0, true},
     [WORD_RETIRE_TIMEOUT] = {"retire-timeout", FIELD_MS, 1000, 86400000, 0, false},
+    [WORD_LOG_LEVEL] = {"log-level", FIELD_TEXT, 0, 0, 0, false},
     [WORD_IO_URING] = {"io-uring", FIELD_TEXT, 0, 0, 0, false},
 };
 
@@ -179,6 +182,28 @@ WORD(on_error_log) {
         return 0;
     load->config->error_log = tree_path(load->pool, node, value.text);
     checks_log(load, node, load->config->error_log);
+    return 0;
+}
+
+WORD(on_log_level) {
+    struct load *load = load_of(command);
+    struct value value = {0};
+    char hint[128];
+    (void)context;
+    if (!fields_read_one(load, node, &word_fields[WORD_LOG_LEVEL], &value))
+        return 0;
+    struct nearest nearest = nearest_to(value.text);
+    for (int level = LOG_AT_ERROR; level <= LOG_AT_DEBUG; level++) {
+        const char *name = log_level_name((enum log_level)level);
+        nearest_offer(&nearest, name);
+        if (strcasecmp(value.text, name) != 0)
+            continue;
+        load->config->log_level = (enum log_level)level;
+        return 0;
+    }
+    problems_error(load->problems, tree_place(node),
+                   "`log-level` is `%s`; it must be error, warning, info or debug%s", value.text,
+                   nearest_hint(&nearest, hint));
     return 0;
 }
 
@@ -324,6 +349,7 @@ static const struct {
     {"trusted-proxies", H2O_CONFIGURATOR_FLAG_GLOBAL, on_trusted_proxies, false},
     {"limits", H2O_CONFIGURATOR_FLAG_GLOBAL, on_limits, false},
     {"drain-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_drain_timeout, true},
+    {"log-level", H2O_CONFIGURATOR_FLAG_GLOBAL, on_log_level, true},
     {"io-uring", H2O_CONFIGURATOR_FLAG_GLOBAL, on_io_uring, false},
     {"sandbox", H2O_CONFIGURATOR_FLAG_GLOBAL, on_sandbox, true},
     {"hosts",
@@ -387,6 +413,7 @@ void words_set_process_defaults(struct config *config) {
     config->stuck_ms = 10000;
     config->retire_ms = 60000;
     config->sandbox = true;
+    config->log_level = LOG_AT_INFO;
 }
 
 void words_set_defaults(struct config *config) {

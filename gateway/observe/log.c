@@ -1,9 +1,12 @@
 #include "observe/log.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,7 +15,21 @@
 static atomic_int log_fd = 2;
 static atomic_int log_most = LOG_AT_INFO;
 
+/* Asked when the first line is written, unless log_open came before. */
+static atomic_int is_journal = -1;
+
+/* JOURNAL_STREAM is inherited by who has another standard error: systemd.exec(5) says to compare.
+ */
+static bool leads_to_journal(int fd) {
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat is;
+    return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+           fstat(fd, &is) == 0 && is.st_dev == device && is.st_ino == inode;
+}
+
 void log_open(int fd) {
+    atomic_store(&is_journal, leads_to_journal(fd));
     int old = atomic_exchange(&log_fd, fd);
     if (old > 2)
         close(old);
@@ -20,10 +37,22 @@ void log_open(int fd) {
 
 void log_limit(enum log_level most) { atomic_store(&log_most, (int)most); }
 
+bool log_says(enum log_level level) {
+    return (int)level <= atomic_load_explicit(&log_most, memory_order_relaxed);
+}
+
+static const char *const names[] = {"error", "warning", "info", "debug"};
+
+const char *log_level_name(enum log_level level) { return names[level]; }
+
 static size_t write_head(char *line, size_t size, enum log_level level) {
-    static const char *const names[] = {"error", "warning", "info", "debug"};
+    static const int priorities[] = {3, 4, 6, 7}; /* syslog(3) */
     struct timespec now;
     struct tm utc;
+    if (atomic_load_explicit(&is_journal, memory_order_relaxed) == -1)
+        atomic_store(&is_journal, leads_to_journal(atomic_load(&log_fd)));
+    if (atomic_load_explicit(&is_journal, memory_order_relaxed))
+        return (size_t)snprintf(line, size, "<%d>%s: ", priorities[level], names[level]);
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     size_t used = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &utc);
@@ -36,18 +65,22 @@ static size_t write_head(char *line, size_t size, enum log_level level) {
    line is shown as \xNN. */
 static size_t escape(char *to, size_t room, const char *text) {
     size_t used = 0;
+    bool is_c1 = false; /* U+0080 to U+009F: 0xc2 and a byte below 0xa0 */
     for (; *text != '\0' && used + 5 < room; text++) {
         unsigned char byte = (unsigned char)*text;
-        if (byte < 0x20 || byte == 0x7f)
+        bool begins_c1 =
+            byte == 0xc2 && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xa0;
+        if (byte < 0x20 || byte == 0x7f || begins_c1 || is_c1)
             used += (size_t)snprintf(to + used, room - used, "\\x%02x", byte);
         else
             to[used++] = *text;
+        is_c1 = begins_c1;
     }
     return used;
 }
 
 void log_line(enum log_level level, const char *format, ...) {
-    if ((int)level > atomic_load_explicit(&log_most, memory_order_relaxed))
+    if (!log_says(level))
         return;
     int saved = errno;
     char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES];

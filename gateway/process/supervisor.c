@@ -642,8 +642,9 @@ static bool open_error_log(const struct supervisor *self) {
     const char *path = self->manifest->process.error_log;
     const struct snapshot_entry *log =
         path == NULL ? NULL : snapshot_find(self->accepted, SNAPSHOT_LOG, path);
-    if (log != NULL)
-        dup2(log->fd, STDERR_FILENO);
+    log_limit(self->manifest->process.log_level);
+    if (log != NULL && dup2(log->fd, STDERR_FILENO) != -1)
+        log_open(STDERR_FILENO);
     else if (path != NULL)
         log_line(LOG_AT_ERROR, "can't open error-log %s", path);
     return path == NULL || log != NULL;

@@ -104,6 +104,7 @@ static bool open_log(const struct config *config) {
         return fail("can't open error-log", config->error_log);
     dup2(fd, STDERR_FILENO); /* libh2o and plugins write there, and so does the log */
     close(fd);
+    log_open(STDERR_FILENO);
     return true;
 }
 
@@ -350,6 +351,9 @@ static void keep_older(struct worker *self, struct generation *generation) {
     self->older = older;
 }
 
+/* What holds for the whole process, whichever generation a connection belongs to. */
+static void apply(const struct config *config) { log_limit(config->log_level); }
+
 /* From here on nothing fails. */
 static void take_over(struct worker *self, struct change *change, const struct config *config) {
     struct generation *before = self->generation;
@@ -359,6 +363,7 @@ static void take_over(struct worker *self, struct change *change, const struct c
     if (config->limits.by_address)
         visitors_create(self->count.most);
     self->drain_ms = config->drain_ms;
+    apply(config);
     for (unsigned i = 0; i < self->thread_count; i++)
         if (!thread_call(self->threads[i], serve, change, UINT32_MAX / 2))
             abort(); /* the page told the supervisor long ago that the thread hangs */
@@ -591,6 +596,7 @@ static bool enter_sandbox(const struct config *process, bool quiet) {
 /* Before a plugin is loaded: what the file says of it is read by itself. */
 static bool enter_sandbox_of(const char *path, bool quiet) {
     struct manifest *manifest = manifest_take(path, NULL, 0, NULL);
+    log_limit(manifest->process.log_level); /* the rest of the file is read later */
     bool entered = enter_sandbox(&manifest->process, quiet);
     manifest_free(manifest);
     return entered;
@@ -606,6 +612,7 @@ static void end_rings(bool in_use) {
 
 /* Takes the configuration. */
 static bool begin(struct worker *self, struct config *config) {
+    apply(config);
     bool rings = choose_io(config) != BATCH_CALLS;
     make_loops(self, config);
     if (!change_to(self, config)) {

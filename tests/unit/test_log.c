@@ -3,8 +3,10 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LINE_BYTES_MAX 2000
@@ -13,13 +15,15 @@ static int ends[2];
 static char said[8192];
 
 static void setup(void) {
+    unsetenv("JOURNAL_STREAM");
     ck_assert_int_eq(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
-    log_open(ends[1]);
+    log_open(dup(ends[1]));
 }
 
 static void teardown(void) {
-    log_open(2); /* closes the pipe's end */
+    log_open(2); /* closes its copy of the pipe's end */
     close(ends[0]);
+    close(ends[1]);
 }
 
 static size_t read_log(void) {
@@ -51,6 +55,10 @@ END_TEST
 START_TEST(control_characters_are_shown_so_that_none_can_forge_a_line) {
     log_line(LOG_AT_INFO, "%s", "a\nb\r\x1b[31mc\x7f\t\xc3\xa4");
     expect_line("info: a\\x0ab\\x0d\\x1b[31mc\\x7f\\x09\xc3\xa4\n");
+    log_line(LOG_AT_INFO, "%s",
+             "\xc2\x9b"
+             "1m\xc2\xa9\xc2"); /* a CSI of one character, no other */
+    expect_line("info: \\xc2\\x9b1m\xc2\xa9\xc2\n");
 }
 END_TEST
 
@@ -82,6 +90,43 @@ START_TEST(lines_above_the_limit_are_left_out) {
 }
 END_TEST
 
+/* What systemd says of the descriptor that it made. */
+static void name_journal(int fd, ino_t beside) {
+    struct stat is;
+    char text[64];
+    ck_assert_int_eq(fstat(fd, &is), 0);
+    snprintf(text, sizeof(text), "%llu:%llu", (unsigned long long)is.st_dev,
+             (unsigned long long)(is.st_ino + beside));
+    setenv("JOURNAL_STREAM", text, 1);
+    log_open(dup(fd));
+}
+
+START_TEST(in_the_journal_a_line_has_its_priority_and_no_time) {
+    static const char *const wanted[] = {"<3>error: said\n", "<4>warning: said\n",
+                                         "<6>info: said\n", "<7>debug: said\n"};
+    log_limit(LOG_AT_DEBUG);
+    name_journal(ends[1], 0);
+    for (int level = LOG_AT_ERROR; level <= LOG_AT_DEBUG; level++) {
+        log_line((enum log_level)level, "said");
+        read_log();
+        ck_assert_str_eq(said, wanted[level]);
+    }
+}
+END_TEST
+
+START_TEST(another_descriptor_than_the_journal_keeps_the_time) {
+    name_journal(ends[1], 1);
+    log_line(LOG_AT_INFO, "said");
+    expect_line("info: said\n");
+    ck_assert_int_eq(said[0], '2');
+    setenv("JOURNAL_STREAM", "nonsense", 1);
+    log_open(dup(ends[1]));
+    log_line(LOG_AT_INFO, "said");
+    expect_line("info: said\n");
+    ck_assert_int_eq(said[0], '2');
+}
+END_TEST
+
 START_TEST(a_log_that_cannot_be_written_disturbs_nothing) {
     char line[100] = {0};
     memset(line, 'x', sizeof(line) - 1);
@@ -101,6 +146,8 @@ int main(void) {
     tcase_add_test(all, control_characters_are_shown_so_that_none_can_forge_a_line);
     tcase_add_loop_test(all, a_long_line_is_cut_and_still_ends, 0, 2);
     tcase_add_test(all, lines_above_the_limit_are_left_out);
+    tcase_add_test(all, in_the_journal_a_line_has_its_priority_and_no_time);
+    tcase_add_test(all, another_descriptor_than_the_journal_keeps_the_time);
     tcase_add_test(all, a_log_that_cannot_be_written_disturbs_nothing);
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);
