@@ -71,6 +71,7 @@ struct config {
     enum batch_way io;       /* how WebSockets without TLS read and write; default AUTO */
     bool sandbox;            /* gives up the calls that no server needs; default true */
     enum log_level log_level; /* of the error log; default LOG_AT_INFO */
+    bool log_closes;          /* a line when a WebSocket closes; default true */
     enum batch_way io;        /* how WebSockets without TLS read and write; default AUTO */
     bool sandbox;             /* gives up the calls that no server needs; default true */
     struct config_log *logs;

@@ -207,6 +207,12 @@ WORD(on_log_level) {
     return 0;
 }
 
+WORD(on_log_closes) {
+    (void)context;
+    fields_read_switch(load_of(command), node, "log-closes", &load_of(command)->config->log_closes);
+    return 0;
+}
+
 WORD(on_io_uring) {
     static const char *const names[] = {
         [BATCH_AUTO] = "AUTO", [BATCH_CALLS] = "OFF", [BATCH_RING] = "ON"};
@@ -350,6 +356,7 @@ static const struct {
     {"limits", H2O_CONFIGURATOR_FLAG_GLOBAL, on_limits, false},
     {"drain-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_drain_timeout, true},
     {"log-level", H2O_CONFIGURATOR_FLAG_GLOBAL, on_log_level, true},
+    {"log-closes", H2O_CONFIGURATOR_FLAG_GLOBAL, on_log_closes, false},
     {"io-uring", H2O_CONFIGURATOR_FLAG_GLOBAL, on_io_uring, false},
     {"sandbox", H2O_CONFIGURATOR_FLAG_GLOBAL, on_sandbox, true},
     {"hosts",
@@ -418,6 +425,7 @@ void words_set_process_defaults(struct config *config) {
 
 void words_set_defaults(struct config *config) {
     words_set_process_defaults(config);
+    config->log_closes = true;
     add_types(config->h2o.mimemap);
     config->h2o.server_name = h2o_iovec_init("sluice", 6);
     config->h2o.max_request_entity_size = 1 << 20;

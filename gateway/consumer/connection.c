@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consumer/close_line.h"
 #include "consumer/hook.h"
 #include "consumer/instance.h"
 #include "consumer/visitor.h"
@@ -149,6 +150,15 @@ static struct guard *guard_of(sluice_conn *conn) {
 uint32_t connection_pace_at(const sluice_route *route) {
     static_assert(offsetof(struct sluice_conn, session) == 0, "its place counts from the session");
     return has_pace(route) ? (uint32_t)(guard_at(route) + offsetof(struct guard, pace)) : 0;
+}
+
+/* Where the packed scope lies. */
+static size_t packed_at(const sluice_route *route) {
+    return has_guard(route) ? guard_at(route) + sizeof(struct guard) : data_end(route);
+}
+
+static const char *packed_of(const sluice_conn *conn) {
+    return (const char *)conn + packed_at(route_of(conn));
 }
 
 static void end_visits(const struct visits *visits) {
@@ -368,6 +378,21 @@ static void on_unblocked(struct session *session, uint64_t dropped) {
     RUN_HOOK(conn, dropped, HOOK_DROPPED, conn, dropped);
 }
 
+static void log_close(const sluice_conn *conn, int code, const char *reason) {
+    const sluice_route *route = route_of(conn);
+    const struct session_counts *counts = &conn->session.counts;
+    uint32_t now = (uint32_t)(loop_now(loop_current()) / 1000);
+    close_line_write(&(struct close_line){
+        .route = instance_name(route),
+        .peer = scope_peer(packed_of(conn), instance_captures(route)),
+        .id = conn->member.id,
+        .code = code,
+        .reason = reason,
+        .seconds = now - counts->opened_at,
+        .counts = counts,
+    });
+}
+
 static void on_closed(struct session *session, int code, const char *reason, size_t reason_size) {
     sluice_conn *conn = conn_of(session);
     char text[REASON_MAX + 1];
@@ -381,6 +406,7 @@ static void on_closed(struct session *session, int code, const char *reason, siz
     if (!conn->stopped)
         RUN_HOOK(conn, disconnect, HOOK_DISCONNECT, conn, code);
     conn->work->close_reason = NULL;
+    log_close(conn, code, text);
     finish(conn);
 }
 
@@ -560,15 +586,6 @@ int connection_add_header(sluice_conn *conn, const char *name, const char *value
 }
 
 /* --- its life --- */
-
-/* Where the packed scope lies. */
-static size_t packed_at(const sluice_route *route) {
-    return has_guard(route) ? guard_at(route) + sizeof(struct guard) : data_end(route);
-}
-
-static const char *packed_of(const sluice_conn *conn) {
-    return (const char *)conn + packed_at(route_of(conn));
-}
 
 static sluice_conn *make_conn(sluice_route *route, const struct connection_request *request) {
     size_t packed_size;

@@ -299,6 +299,7 @@ static void accept_attempt(struct supervisor *self, const char *text) {
     manifest_free(self->manifest);
     self->accepted = attempt->snapshot;
     self->manifest = attempt->manifest;
+    log_limit(self->manifest->process.log_level);
     attempt->snapshot = NULL;
     attempt->manifest = NULL;
     sockets_settle(self->sockets, self->accepted);

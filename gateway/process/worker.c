@@ -18,6 +18,7 @@
 #include "config/changes.h"
 #include "config/config.h"
 #include "config/manifest.h"
+#include "consumer/close_line.h"
 #include "consumer/connection.h"
 #include "consumer/host.h"
 #include "consumer/instance.h"
@@ -352,7 +353,10 @@ static void keep_older(struct worker *self, struct generation *generation) {
 }
 
 /* What holds for the whole process, whichever generation a connection belongs to. */
-static void apply(const struct config *config) { log_limit(config->log_level); }
+static void apply(const struct config *config) {
+    log_limit(config->log_level);
+    close_line_choose(config->log_closes);
+}
 
 /* From here on nothing fails. */
 static void take_over(struct worker *self, struct change *change, const struct config *config) {

@@ -67,3 +67,75 @@ describe('the error log', () => {
     await server.stop();
   });
 });
+
+const CLOSED = new RegExp(String.raw`info: closed: peer=(\S+) id=(\d+) code=(\d+) reason="([^"]*)" `
+  + String.raw`seconds=(\d+) messages-in=(\d+) bytes-in=(\d+) messages-out=(\d+) bytes-out=(\d+) `
+  + String.raw`queue-peak=(\d+) route=(.*)$`, 'gm');
+
+/** The lines about closes, each as an object, once there are so many. */
+async function closes(server, count) {
+  await server.logged(new RegExp(`(info: closed:[^\n]*\n[^]*){${count}}`));
+  return [...server.log.matchAll(CLOSED)].map(([, peer, id, code, reason, seconds, messagesIn, bytesIn,
+    messagesOut, bytesOut, peak, route]) => ({ peer, id: Number(id), code: Number(code), reason,
+    seconds: Number(seconds), messagesIn: Number(messagesIn), bytesIn: Number(bytesIn),
+    messagesOut: Number(messagesOut), bytesOut: Number(bytesOut), peak: Number(peak), route }));
+}
+
+describe('the line when a WebSocket closes', () => {
+  test('tells whose it was, why it ended, and what went each way', async () => {
+    const server = await start(configuration);
+    const client = await connect(server.wsUrl('/ws/echo/a/'));
+    const { localPort } = client.socket._socket;
+    for (const text of ['hello', 'x'.repeat(300)]) {
+      client.send(text);
+      assert.equal(await client.next(), text);
+    }
+    await client.close(3001, 'so "long" \\ and\nthanks ä');
+    const [line] = await closes(server, 1);
+    assert.equal(line.peer, `127.0.0.1:${localPort}`);
+    assert.ok(line.id > 0);
+    assert.equal(line.code, 3001);
+    assert.equal(line.reason, 'so \\x22long\\x22 \\x5c and\\x0athanks ä');
+    assert.equal(line.messagesIn, 2);
+    assert.equal(line.messagesOut, 2);
+    const close = 2 + Buffer.byteLength('so "long" \\ and\nthanks ä') + 2;
+    assert.equal(line.bytesOut, 2 + 5 + 4 + 300 + close);
+    assert.equal(line.bytesIn, 6 + 5 + 8 + 300 + close + 4); // masked
+    assert.ok(line.peak >= 304 && line.peak < 400, `queue-peak=${line.peak}`);
+    assert.ok(line.seconds <= 10);
+    assert.equal(line.route, '/ws/echo/(?P<name>\\w+)/');
+  });
+
+  test('counts what a group delivered', async () => {
+    const server = await start(configuration.replace('consumer: echo', 'consumer: relay')
+      .replace('(?P<name>', '(?P<group>'));
+    const clients = await Promise.all(Array.from({ length: 3 }, () => connect(server.wsUrl('/ws/echo/room/'))));
+    for (const client of clients) {
+      client.send('to all');
+      for (const other of clients) assert.equal(await other.next(), 'to all');
+    }
+    for (const client of clients) await client.close();
+    const lines = await closes(server, 3);
+    assert.deepEqual(lines.map(({ messagesIn, messagesOut }) => [messagesIn, messagesOut]), [[1, 3], [1, 3], [1, 3]]);
+    assert.equal(new Set(lines.map(({ id }) => id)).size, 3);
+  });
+
+  test('tells a lost connection from a close without a code', async () => {
+    const server = await start(configuration);
+    const lost = await connect(server.wsUrl('/ws/echo/a/'));
+    lost.socket.terminate();
+    assert.equal((await closes(server, 1))[0].code, 1006);
+    const silent = await connect(server.wsUrl('/ws/echo/a/'));
+    silent.socket.close();
+    await silent.closed();
+    assert.equal((await closes(server, 2))[1].code, 1005);
+  });
+
+  test('can be turned off', async () => {
+    const server = await start(`${configuration}log-closes: OFF\n`);
+    const client = await connect(server.wsUrl('/ws/echo/a/'));
+    await client.close();
+    await server.stop();
+    assert.doesNotMatch(server.log, /closed:/);
+  });
+});
