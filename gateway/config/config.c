@@ -94,7 +94,7 @@ struct config *config_load(const char *path, const char *const *plugin_dirs,
 }
 
 h2o_hostconf_t **config_hosts_for_port(struct config *config, unsigned port) {
-    return hosts_for_port(&config->h2o, &((struct owned *)config)->pool, port);
+    return hosts_for_port(config, &((struct owned *)config)->pool, port);
 }
 
 void config_note_log(struct config *config, const char *path, int fd) {

@@ -87,7 +87,8 @@ struct config *config_load(const char *path, const char *const *plugin_dirs,
                            struct problems *problems);
 /* The table of hosts for the accept context of a listener with this port (the real one, also where
    the kernel chose it; 0 for a path), ending with NULL: a host written without a port answers to
-   the listener's port and to the scheme's default. Lives as long as the configuration. Main thread,
+   the listener's port and to the scheme's default, and one whose port another listener has is left
+   out. Lives as long as the configuration. Main thread,
    after config_load. */
 h2o_hostconf_t **config_hosts_for_port(struct config *config, unsigned port);
 

@@ -161,6 +161,19 @@ int hosts_read_paths(h2o_configurator_command_t *command, h2o_configurator_conte
 
 /* --- ports --- */
 
+/* Whether this port, of a host's key, is that of another listener. Else a client could reach a host
+   that is meant for one listener, such as one of the loopback address, through any other by saying
+   so in its Host header. A port that nobody here listens on may be what a proxy or a mapping hides.
+ */
+static bool is_elsewhere(const struct config *config, unsigned key_port, unsigned port) {
+    for (size_t i = 0; key_port != port && i != config->listener_count; i++) {
+        const char *listened = config->listeners[i].conf.port;
+        if (listened != NULL && strtoul(listened, NULL, 10) == key_port)
+            return true;
+    }
+    return false;
+}
+
 /*
  * libh2o compares the port of a request's Host header with the host's: one without a port matches
  * the scheme's default alone. So each such host stands in a listener's table twice, once with the
@@ -171,13 +184,17 @@ int hosts_read_paths(h2o_configurator_command_t *command, h2o_configurator_conte
  * initialises is globalconf.hosts, where no copy stands; internal redirects go by
  * `authority.hostport`, which stays that of the original and finds it there.
  */
-h2o_hostconf_t **hosts_for_port(const h2o_globalconf_t *conf, h2o_mem_pool_t *pool, unsigned port) {
+h2o_hostconf_t **hosts_for_port(const struct config *config, h2o_mem_pool_t *pool, unsigned port) {
+    const h2o_globalconf_t *conf = &config->h2o;
     size_t count = 0, at = 0;
     while (conf->hosts[count] != NULL)
         count++;
     h2o_hostconf_t **table = h2o_mem_alloc_pool(pool, (2 * count + 1) * sizeof(*table));
     for (size_t i = 0; i != count; i++) {
-        if (conf->hosts[i]->authority.port == NO_PORT && port != 0) {
+        unsigned key_port = conf->hosts[i]->authority.port;
+        if (i != 0 && key_port != NO_PORT && is_elsewhere(config, key_port, port))
+            continue;
+        if (key_port == NO_PORT && port != 0) {
             table[at] = h2o_mem_alloc_pool(pool, sizeof(**table));
             *table[at] = *conf->hosts[i];
             table[at++]->authority.port = (uint16_t)port;

@@ -16,6 +16,6 @@ int hosts_read_paths(h2o_configurator_command_t *command, h2o_configurator_conte
                      yoml_t *node);
 
 /* The table of hosts for a port, ending with NULL: see config_hosts_for_port. In the pool. */
-h2o_hostconf_t **hosts_for_port(const h2o_globalconf_t *conf, h2o_mem_pool_t *pool, unsigned port);
+h2o_hostconf_t **hosts_for_port(const struct config *config, h2o_mem_pool_t *pool, unsigned port);
 
 #endif

@@ -352,6 +352,25 @@ START_TEST(host_without_a_port_stands_for_the_listeners_and_the_default_port) {
 }
 END_TEST
 
+START_TEST(host_of_a_port_that_is_listened_on_is_reached_there_alone) {
+    struct config *config =
+        load_right("listen: [8080, {port: 9180, host: 127.0.0.1}, {unix: s.sock}]\n"
+                   "hosts: {default: {}, \"b.example:81\": {}, \"localhost:9180\": {}}\n");
+    static const unsigned others[] = {8080, 0};
+    for (size_t i = 0; i < 2; i++) {
+        h2o_hostconf_t **table = config_hosts_for_port(config, others[i]);
+        size_t last = others[i] == 0 ? 1 : 2;
+        ck_assert_uint_eq(table[last]->authority.port, 81); /* nobody listens there */
+        ck_assert_ptr_null(table[last + 1]);
+    }
+    h2o_hostconf_t **table = config_hosts_for_port(config, 9180);
+    ck_assert_uint_eq(table[2]->authority.port, 81);
+    ck_assert_uint_eq(table[3]->authority.port, 9180);
+    ck_assert_ptr_null(table[4]);
+    config_free(config);
+}
+END_TEST
+
 /* In this order: hygiene, the routes, /healthz; then H2O's own. */
 START_TEST(every_path_is_guarded_and_routed_first) {
     struct config *config =
@@ -417,6 +436,7 @@ int main(void) {
     tcase_add_test(files, paths_start_at_the_directory_of_the_file);
     tcase_add_test(files, default_host_is_first_wherever_it_stands);
     tcase_add_test(files, host_without_a_port_stands_for_the_listeners_and_the_default_port);
+    tcase_add_test(files, host_of_a_port_that_is_listened_on_is_reached_there_alone);
     tcase_add_test(files, every_path_is_guarded_and_routed_first);
     tcase_add_test(files, longer_paths_come_first);
     tcase_add_test(files, routes_keep_the_order_of_the_file);
