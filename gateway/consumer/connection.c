@@ -11,6 +11,7 @@
 #include "consumer/instance.h"
 #include "consumer/visitor.h"
 #include "loop/loop.h"
+#include "observe/counters.h"
 #include "observe/limits.h"
 #include "websocket/session.h"
 #include "websocket/utf8.h"
@@ -407,6 +408,9 @@ static void on_closed(struct session *session, int code, const char *reason, siz
         RUN_HOOK(conn, disconnect, HOOK_DISCONNECT, conn, code);
     conn->work->close_reason = NULL;
     log_close(conn, code, text);
+    counters_close(code);
+    counters_add(COUNTER_WEBSOCKETS_ENDED, 1);
+    counters_raise(&instance_counters(route_of(conn))->ended, 1);
     finish(conn);
 }
 
@@ -510,6 +514,8 @@ int connection_accept(sluice_conn *conn, const char *subprotocol) {
     loop_timer_clear(loop_current(), &work->deadline);
     conn->has_begun = true;
     session_begin(&conn->session, conn->session.terms);
+    counters_add(COUNTER_WEBSOCKETS_OPENED, 1);
+    counters_raise(&instance_counters(route_of(conn))->opened, 1);
     session_agree(&conn->session, &work->agreement);
     loop_queue(loop_current(), LOOP_ANSWERS, &work->answering);
     return SLUICE_OK;
@@ -690,8 +696,11 @@ int connection_send(sluice_conn *conn, sluice_message message) {
         result = check_message(message);
     if (result != SLUICE_OK)
         return result;
-    return send_result(
-        session_send_bytes(&conn->session, opcode_of(message), message.data, message.size));
+    enum session_result sent =
+        session_send_bytes(&conn->session, opcode_of(message), message.data, message.size);
+    if (sent == SESSION_SENT)
+        counters_add(COUNTER_MESSAGES_SENT, 1);
+    return send_result(sent);
 }
 
 static bool is_close_code(int code) {

@@ -11,6 +11,7 @@
 #include "consumer/plugin.h"
 #include "consumer/scope.h"
 #include "loop/loop.h"
+#include "observe/counters.h"
 #include "observe/limits.h"
 
 #define EVERY_MAX 64
@@ -91,9 +92,10 @@ sluice_route *instance_open(const struct instance_conf *conf, struct error *erro
     route->conf.terms.events = connection_events();
     route->consumer = plugin_consumer(conf->plugin);
     route->owners = 1;
-    route->owner =
-        (struct hook_owner){route->conf.name, page_name(route->conf.name, route->consumer->name,
-                                                        plugin_path(conf->plugin))};
+    route->owner = (struct hook_owner){
+        route->conf.name,
+        page_name(route->conf.name, route->consumer->name, plugin_path(conf->plugin)),
+        counters_route(route->conf.name, route->consumer->name)};
     route->conf.terms.pace_at = connection_pace_at(route);
     int result = run_open(route);
     route->conf.options = NULL;
@@ -211,6 +213,10 @@ sluice_route *instance_of(const struct session_terms *terms) {
 const struct instance_conf *instance_conf(const sluice_route *route) { return &route->conf; }
 
 const sluice_consumer *instance_consumer(const sluice_route *route) { return route->consumer; }
+
+struct counters_route *instance_counters(const sluice_route *route) {
+    return counters_of_route(route->owner.counted_as);
+}
 
 const char *instance_name(const sluice_route *route) { return route->conf.name; }
 

@@ -16,6 +16,7 @@
 /* The longest that a consumer's timer may take: 30 days. */
 #define INSTANCE_TIMER_MS_MAX (30ull * 24 * 3600 * 1000)
 
+struct counters_route;
 struct hook_owner;
 struct plugin;
 struct loop;
@@ -89,6 +90,8 @@ const struct hook_owner *instance_owner(const sluice_route *route);
 /* One more WebSocket; false when there are as many as there may be. [any loop] */
 bool instance_enter(sluice_route *route);
 void instance_leave(sluice_route *route);
+/* What this thread counts for it. */
+struct counters_route *instance_counters(const sluice_route *route);
 /* Live connections, and callbacks owed to those that have ended, over all threads. */
 void instance_count(sluice_route *route, int change);
 size_t instance_users(const sluice_route *route);

@@ -102,6 +102,13 @@ bool offload_run(struct offload *pool, struct loop *loop, void (*work)(void *arg
     return taken;
 }
 
+size_t offload_waiting(struct offload *pool) {
+    pthread_mutex_lock(&pool->lock);
+    size_t waiting = pool->waiting;
+    pthread_mutex_unlock(&pool->lock);
+    return waiting;
+}
+
 void offload_free(struct offload *pool) {
     if (!pool)
         return;

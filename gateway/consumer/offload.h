@@ -21,6 +21,9 @@ struct offload *offload_create(unsigned threads, size_t queue);
 bool offload_run(struct offload *pool, struct loop *loop, void (*work)(void *arg),
                  void (*done)(void *arg), void *arg);
 
+/* Jobs that no thread has taken yet. [any thread] */
+size_t offload_waiting(struct offload *pool);
+
 /* Waits for running work. What waits in the queue is not run, but its done is: those letters are in
    the loops' mail now, so turn each loop once more. Main thread. NULL is fine. */
 void offload_free(struct offload *pool);

@@ -11,6 +11,7 @@
 #include "group/serial.h"
 #include "group/view.h"
 #include "loop/loop.h"
+#include "observe/counters.h"
 #include "websocket/frame.h"
 #include "websocket/utf8.h"
 
@@ -272,6 +273,7 @@ static void order(struct groups *groups, const struct group_key *key,
         tally->sum.position = home == NULL ? 1 : home->position + 1;
         tally->waiting = 1; /* this thread's own */
     }
+    counters_add(COUNTER_GROUP_MESSAGES, 1);
     if (home != NULL) {
         home->position++;
         view_deliver(&groups->views, key, message->frame, message->except, &here);

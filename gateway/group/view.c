@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "group/serial.h"
+#include "observe/counters.h"
 #include "websocket/frame.h"
 #include "websocket/session.h"
 
@@ -261,12 +262,15 @@ void view_deliver(struct views *views, const struct group_key *key, struct frame
     if (view == NULL)
         return;
     const struct hearer *hearer = view->hearers;
+    struct group_report before = *report;
+    uint32_t events = 0;
     for (uint32_t left = view->count; left > 0; left--, hearer++) {
         if (is_member(views, hearer, except))
             continue;
         report->matched++;
         if (hearer->session == NULL) {
             add_event(views, hearer->membership, frame);
+            events++;
             report->queued++;
         } else if (session_share(hearer->session, frame) == SESSION_SENT) {
             report->queued++;
@@ -274,6 +278,9 @@ void view_deliver(struct views *views, const struct group_key *key, struct frame
             report->dropped++;
         }
     }
+    counters_add(COUNTER_GROUP_EVENTS, events);
+    counters_add(COUNTER_MESSAGES_DELIVERED, report->queued - before.queued - events);
+    counters_add(COUNTER_GROUP_MISSED, report->dropped - before.dropped);
 }
 
 /* --- its life --- */

@@ -11,6 +11,7 @@
 
 #include "loop/h2o.h"
 #include "loop/timers.h"
+#include "observe/counters.h"
 
 /* Letters read a turn: what they queue for members must leave before the next ones are read, or a
    flood from another thread would overflow the queues of clients that read well. */
@@ -332,6 +333,8 @@ void loop_timer_clear(struct loop *loop, struct timer *timer) {
     timers_remove(&loop->timers, timer);
 }
 
+size_t loop_timers(const struct loop *loop) { return loop->timers.count; }
+
 bool loop_has_timers(const struct loop *loop) { return loop->timers.count < LOOP_TIMERS_MAX / 2; }
 
 static void run_due(h2o_timeout_entry_t *entry) {
@@ -504,7 +507,11 @@ void loop_free(struct loop *loop) {
     free(loop);
 }
 
-void loop_enter(struct loop *loop) { current = loop; }
+void loop_enter(struct loop *loop) {
+    current = loop;
+    if (loop != NULL)
+        counters_enter(loop->index);
+}
 
 struct loop *loop_current(void) {
     return current;

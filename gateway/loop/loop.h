@@ -75,7 +75,7 @@ struct loop *loop_create(unsigned index);
 void loop_free(struct loop *loop);
 
 /* Makes this thread the loop's: loop_current returns it, for any function that may be called on any
- * thread. */
+ * thread, and counters are its. */
 void loop_enter(struct loop *loop);
 struct loop *loop_current(void);
 
@@ -123,6 +123,8 @@ void loop_catch_up_all(struct loop *loop);
  */
 void loop_timer_set(struct loop *loop, struct timer *timer, uint64_t ms);
 void loop_timer_clear(struct loop *loop, struct timer *timer);
+/* How many are set. */
+size_t loop_timers(const struct loop *loop);
 /* Whether less than half of LOOP_TIMERS_MAX are set. */
 bool loop_has_timers(const struct loop *loop);
 

@@ -12,6 +12,7 @@
 #include "loop/loop.h"
 #include "net/introduction.h"
 #include "net/proxies.h"
+#include "observe/counters.h"
 #include "observe/limits.h"
 #include "observe/log.h"
 #include "websocket/plain_transport.h"
@@ -64,6 +65,7 @@ static void free_when_done(struct acceptor *acceptor) {
 static void count_out(struct keeper *keeper) {
     struct acceptor *acceptor = H2O_STRUCT_FROM_MEMBER(struct acceptor, keeper, keeper);
     acceptor->open--;
+    counters_add(COUNTER_CONNECTIONS_ENDED, 1);
     atomic_fetch_sub_explicit(&acceptor->count->open, 1, memory_order_relaxed);
     free_when_done(acceptor);
 }
@@ -72,6 +74,7 @@ static void count_stalled(struct keeper *keeper) {
     limits_hit(LIMIT_STALLED);
     struct acceptor *acceptor = H2O_STRUCT_FROM_MEMBER(struct acceptor, keeper, keeper);
     atomic_fetch_add_explicit(&acceptor->count->stalled, 1, memory_order_relaxed);
+    counters_add(COUNTER_CONNECTIONS_STALLED, 1);
 }
 
 /* Counting first and giving back keeps the limit exact with several threads. */
@@ -80,6 +83,7 @@ static bool count_one(struct connection_count *count) {
         atomic_load_explicit(&count->most, memory_order_relaxed))
         return true;
     atomic_fetch_sub_explicit(&count->open, 1, memory_order_relaxed);
+    counters_add(COUNTER_REFUSED_CONNECTIONS, 1);
     return false;
 }
 
@@ -177,6 +181,7 @@ static void admit(struct acceptor *acceptor, h2o_socket_t *socket) {
         return;
     }
     acceptor->open++;
+    counters_add(COUNTER_CONNECTIONS_OPENED, 1);
     if (acceptor->reception->is_introduced)
         await_introduction(acceptor, socket);
     else

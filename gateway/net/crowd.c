@@ -11,6 +11,7 @@
 
 #include "consumer/visitor.h"
 #include "loop/loop.h"
+#include "observe/counters.h"
 #include "observe/limits.h"
 #include "websocket/plain_transport.h"
 #include "websocket/progress.h"
@@ -60,6 +61,7 @@ static void cut_off(struct guest *guest) {
     limits_hit(LIMIT_STALLED);
     progress_cut_off(h2o_socket_get_fd(guest->socket));
     atomic_fetch_add_explicit(guest->crowd->stalled, 1, memory_order_relaxed);
+    counters_add(COUNTER_CONNECTIONS_STALLED, 1);
 }
 
 /* libh2o keeps a request in the input, head and body, until it has come whole. */

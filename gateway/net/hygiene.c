@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "observe/counters.h"
 #include "websocket/utf8.h"
 
 /* No method of the IANA registry is longer than UPDATEREDIRECTREF with its 17 letters. */
@@ -237,7 +238,8 @@ const char *hygiene_check_path(const char *path, size_t size, int *status) {
     return "a dot file";
 }
 
-static int refuse(h2o_req_t *req, const char *why) {
+static int refuse(h2o_req_t *req, const char *why, enum counter cause) {
+    counters_add(cause, 1);
     h2o_send_error_400(req, "Bad Request", why, H2O_SEND_ERROR_HTTP1_CLOSE_CONNECTION);
     return 0;
 }
@@ -256,12 +258,14 @@ static const char *check_input(h2o_req_t *req) {
 static bool refuse_method(h2o_req_t *req) {
     struct slice method = {req->input.method.base, req->input.method.len};
     if (method.size > METHOD_SIZE_MAX) {
+        counters_add(COUNTER_REFUSED_METHOD, 1);
         req->http1_is_persistent = 0;
         h2o_send_error_generic(req, 501, "Not Implemented", "unknown method", 0);
         return true;
     }
     if (!slice_is(method, "trace") && !slice_is(method, "connect"))
         return false;
+    counters_add(COUNTER_REFUSED_METHOD, 1);
     add_allow(req);
     h2o_send_error_405(req, "Method Not Allowed", "method not allowed",
                        H2O_SEND_ERROR_KEEP_HEADERS | H2O_SEND_ERROR_HTTP1_CLOSE_CONNECTION);
@@ -272,7 +276,7 @@ static bool refuse_method(h2o_req_t *req) {
  */
 static int answer_asterisk(h2o_req_t *req) {
     if (!h2o_memis(req->input.method.base, req->input.method.len, H2O_STRLIT("OPTIONS")))
-        return refuse(req, "the target * is for OPTIONS alone");
+        return refuse(req, "the target * is for OPTIONS alone", COUNTER_REFUSED_HEAD);
     req->res.status = 200;
     req->res.reason = "OK";
     req->res.content_length = 0;
@@ -339,12 +343,13 @@ static int check_resource(h2o_req_t *req) {
     const char *wrong =
         hygiene_check_path(req->path_normalized.base, req->path_normalized.len, &status);
     if (wrong != NULL && status == 404) {
+        counters_add(COUNTER_REFUSED_DOT_FILE, 1);
         /* Word for word what libh2o says of a file that does not exist. */
         h2o_send_error_404(req, "File Not Found", "not found", 0);
         return 0;
     }
     if (wrong != NULL)
-        return refuse(req, wrong);
+        return refuse(req, wrong, COUNTER_REFUSED_PATH);
     drop_ranges(req);
     return -1;
 }
@@ -354,7 +359,7 @@ static int check_resource(h2o_req_t *req) {
 static int check_arrival(h2o_req_t *req) {
     const char *wrong = check_input(req);
     if (wrong != NULL)
-        return refuse(req, wrong);
+        return refuse(req, wrong, COUNTER_REFUSED_HEAD);
     if (refuse_method(req))
         return 0;
     bool again = trim_values(req);
@@ -362,7 +367,8 @@ static int check_arrival(h2o_req_t *req) {
         return answer_asterisk(req);
     if (req->input.path.base[0] != '/') {
         if (!split_absolute(req))
-            return refuse(req, "the target is neither a path nor an http URL");
+            return refuse(req, "the target is neither a path nor an http URL",
+                          COUNTER_REFUSED_HEAD);
         again = true;
     }
     if (!again)

@@ -9,10 +9,12 @@
 
 #include "consumer/connection.h"
 #include "consumer/host.h"
+#include "consumer/instance.h"
 #include "loop/loop.h"
 #include "observe/log.h"
 #include "observe/page.h"
 #include "process/crash.h"
+#include "process/gauges.h"
 #include "process/generation.h"
 #include "websocket/plain_transport.h"
 
@@ -241,6 +243,8 @@ static void *run(void *arg) {
     page_enter(loop_index(thread->loop));
     crash_enter();
     plain_transport_prepare(thread->loop);
+    struct gauges *gauges =
+        gauges_start(thread->loop, loop_index(thread->loop) == 0 ? instances_offload() : NULL);
     while (!is_done(thread)) {
         bool waits = !thread->draining && !is_tending(thread);
         loop_turn(thread->loop, waits ? TURN_MS : TENDING_TURN_MS);
@@ -252,6 +256,7 @@ static void *run(void *arg) {
         log_line(LOG_AT_WARNING, "thread %u: %zu connections were cut at the deadline",
                  loop_index(thread->loop), connections_count(thread->loop));
     loop_turn(thread->loop, 0); /* letters that another thread sent before it became quiet */
+    gauges_stop(gauges);
     if (thread->generation != NULL)
         generation_stop_consumers(thread->generation, thread->loop, true);
     for (const struct older *older = thread->older; older != NULL; older = older->next)

@@ -29,6 +29,7 @@
 #include "loop/loop.h"
 #include "net/address.h"
 #include "net/listener.h"
+#include "observe/counters.h"
 #include "observe/log.h"
 #include "observe/page.h"
 #include "process/answers.h"
@@ -577,6 +578,7 @@ static enum batch_way choose_io(const struct config *config) {
     } else {
         log_line(LOG_AT_INFO, "WebSockets: io_uring");
     }
+    counters_set_transport(way == BATCH_CALLS ? "calls" : "io_uring");
     plain_transport_choose(way);
     return way;
 }

@@ -9,6 +9,7 @@
 #include "consumer/instance.h"
 #include "consumer/visitor.h"
 #include "loop/loop.h"
+#include "observe/counters.h"
 #include "observe/limits.h"
 #include "websocket/h2o_transport.h"
 #include "websocket/plain_transport.h"
@@ -27,6 +28,7 @@ struct handshake {
     struct handshake **cell; /* in the request's pool */
     sluice_conn *conn;       /* NULL when it has ended */
     const char *extensions;  /* the answer's, in the request's pool; NULL: none */
+    bool is_handshake;       /* else an http request */
     bool upgrading;          /* the 101 is being written: on_upgraded comes, whatever happens */
 };
 
@@ -108,6 +110,13 @@ static void send_body(h2o_req_t *req, int status, const void *body, size_t size)
     h2o_send(req, &content, 1, H2O_SEND_STATE_FINAL);
 }
 
+static void refuse_handshake(h2o_req_t *req, int status, enum counter cause) {
+    counters_handshake(status);
+    if (cause != COUNTER_NONE)
+        counters_add(cause, 1);
+    send_error(req, status);
+}
+
 /* --- the door --- */
 
 static void forget(struct handshake *handshake) {
@@ -159,6 +168,7 @@ static void upgrade(void *door, const char *subprotocol) {
                    h2o_strdup(&req->pool, subprotocol, strlen(subprotocol)).base);
     if (handshake->extensions != NULL)
         add_header(req, "sec-websocket-extensions", handshake->extensions);
+    counters_handshake(101);
     handshake->upgrading = true;
     h2o_http1_upgrade(req, NULL, 0, on_upgraded, handshake);
 }
@@ -166,6 +176,8 @@ static void upgrade(void *door, const char *subprotocol) {
 static void answer(void *door, int status, const void *body, size_t size, bool chosen) {
     struct handshake *handshake = door;
     h2o_req_t *req = handshake->req;
+    if (handshake->is_handshake)
+        counters_handshake(status);
     forget(handshake);
     if (chosen && (size > 0 || status < 400))
         send_body(req, status, body, size);
@@ -182,7 +194,7 @@ static void left(void *door) {
     forget(
         handshake); /* accepted and ended within one turn: the client still waits for an answer */
     if (req != NULL)
-        send_error(req, 503);
+        refuse_handshake(req, 503, COUNTER_NONE);
 }
 
 static const struct connection_door door = {upgrade, answer, left};
@@ -226,6 +238,7 @@ static void open_connection(sluice_route *consumer, h2o_req_t *req, const h2o_io
     if (handshake == NULL)
         abort();
     handshake->req = req;
+    handshake->is_handshake = is_handshake;
     handshake->cell =
         h2o_mem_alloc_shared(&req->pool, sizeof(*handshake->cell), on_request_disposed);
     *handshake->cell = handshake;
@@ -242,6 +255,11 @@ static void open_connection(sluice_route *consumer, h2o_req_t *req, const h2o_io
     if (handshake->conn != NULL)
         return;
     forget(handshake);
+    if (is_handshake) {
+        refuse_handshake(req, 503, COUNTER_REFUSED_FULL);
+        return;
+    }
+    counters_add(COUNTER_REFUSED_FULL, 1);
     send_error(req, 503);
 }
 
@@ -355,12 +373,15 @@ static void begin_websocket(sluice_route *consumer, const struct origins *origin
                             const h2o_iovec_t *captures) {
     struct visits visits;
     int refusal = check_handshake(req, origins);
-    if (refusal == 0)
+    enum counter cause = refusal == 403 ? COUNTER_REFUSED_ORIGIN : COUNTER_REFUSED_HANDSHAKE;
+    if (refusal == 0) {
         refusal = check_visitor(consumer, req, &visits);
+        cause = COUNTER_NONE; /* it counts its limits itself */
+    }
     if (refusal == 0)
         open_connection(consumer, req, captures, &visits);
     else
-        send_error(req, refusal);
+        refuse_handshake(req, refusal, cause);
 }
 
 void handshake_begin(sluice_route *consumer, const struct origins *origins, h2o_req_t *req,
@@ -373,6 +394,7 @@ void handshake_begin(sluice_route *consumer, const struct origins *origins, h2o_
     } else {
         h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_UPGRADE, NULL,
                        H2O_STRLIT("websocket"));
+        counters_add(COUNTER_REFUSED_PLAIN, 1);
         send_error(req, 426);
     }
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "consumer/instance.h"
+#include "observe/counters.h"
 #include "observe/log.h"
 #include "route/handshake.h"
 #include "route/pattern.h"
@@ -176,6 +177,7 @@ static int refuse_exhausted(struct route *route, h2o_req_t *req) {
         log_line(LOG_AT_WARNING,
                  "%s: pattern %s gave up on a path (match limit): such requests get 503",
                  route->place, pattern_text(route->pattern));
+    counters_add(COUNTER_REFUSED_MATCH, 1);
     h2o_send_error_503(req, "Service Unavailable", "Service Unavailable", 0);
     return 0;
 }
@@ -188,6 +190,7 @@ static int on_request(h2o_handler_t *self, h2o_req_t *req) {
     case PATTERN_MATCHED:
         return serve(route, req, values);
     case PATTERN_NOT_TEXT:
+        counters_add(COUNTER_REFUSED_PATH, 1);
         h2o_send_error_400(req, "Bad Request", "the path is not UTF-8", 0);
         return 0;
     case PATTERN_EXHAUSTED:

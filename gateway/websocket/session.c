@@ -6,6 +6,7 @@
 
 #include "loop/h2o.h"
 #include "loop/loop.h"
+#include "observe/counters.h"
 #include "observe/limits.h"
 #include "websocket/budget.h"
 #include "websocket/deflater.h"
@@ -42,8 +43,8 @@ enum state {
 
 /* What a session needs only while something is under way. */
 struct work {
-    struct session *session; /* NULL: spare */
-    struct work *next;       /* the spare ones */
+    struct session *session;
+    struct work *next; /* the spare ones */
     struct loop_entry bytes, calls, ends;
     struct send_queue queue;
     uint8_t *appended; /* frames that the transport holds, before the queue; NULL mostly */
@@ -57,10 +58,18 @@ struct work {
     bool waits;            /* for more to leave with, until the timer runs */
 };
 
+/* As it is allocated: what stays with it from session to session. */
+struct owned_work {
+    struct work work;
+    uint32_t number; /* among all of the thread */
+};
+
 /* What a thread's sessions share. */
 struct works {
     struct work *spare;
     unsigned spare_count;
+    struct owned_work **all; /* the spare ones too */
+    uint32_t count, capacity;
     size_t sessions;
     uint64_t turn;   /* the one that is counted in */
     size_t inflated; /* bytes of messages, in that turn */
@@ -91,8 +100,9 @@ static void leave_works(struct loop *loop) {
         return;
     for (struct work *spare; (spare = works->spare) != NULL;) {
         works->spare = spare->next;
-        free(spare);
+        free(H2O_STRUCT_FROM_MEMBER(struct owned_work, work, spare));
     }
+    free(works->all);
     free(works);
     loop_set_local(loop, LOOP_WORKS, NULL);
 }
@@ -101,13 +111,33 @@ static void on_calls(struct loop_entry *entry);
 static void on_bytes(struct loop_entry *entry);
 static void on_ends(struct loop_entry *entry);
 
+static struct work *create_work(struct works *works) {
+    struct owned_work *owned = h2o_mem_alloc(sizeof(*owned));
+    if (works->count == works->capacity) {
+        works->capacity = works->capacity == 0 ? 16 : works->capacity * 2;
+        works->all = h2o_mem_realloc(works->all, works->capacity * sizeof(struct owned_work *));
+    }
+    owned->number = works->count++;
+    works->all[owned->number] = owned;
+    return &owned->work;
+}
+
+/* The last one takes its number. */
+static void free_work(struct works *works, struct work *work) {
+    struct owned_work *owned = H2O_STRUCT_FROM_MEMBER(struct owned_work, work, work);
+    struct owned_work *last = works->all[--works->count];
+    last->number = owned->number;
+    works->all[last->number] = last;
+    free(owned);
+}
+
 static struct work *work_of(struct session *session) {
     if (session->work != NULL)
         return session->work;
     struct works *works = works_of(loop_current());
     struct work *work = works->spare;
     if (work == NULL) {
-        work = h2o_mem_alloc(sizeof(*work));
+        work = create_work(works);
     } else {
         works->spare = work->next;
         works->spare_count--;
@@ -125,7 +155,7 @@ static void release_work(struct session *session) {
     struct work *work = session->work;
     session->work = NULL;
     if (works->spare_count == SPARE_MAX) {
-        free(work);
+        free_work(works, work);
         return;
     }
     work->next = works->spare;
@@ -441,12 +471,15 @@ static void keep_parser(struct session *session, const struct parser *fresh) {
 size_t session_input(struct session *session, uint8_t *data, size_t size) {
     struct parser fresh;
     struct parser *kept = session->work == NULL ? NULL : session->work->parser;
+    uint32_t messages = session->counts.messages_in;
     session->heard_at = clock_of();
     session->pinged = false;
     if (kept == NULL)
         begin_parser(session, &fresh);
     size_t used = parse(session, kept == NULL ? &fresh : kept, data, size);
     session->counts.bytes_in += used;
+    counters_add(COUNTER_BYTES_IN, used);
+    counters_add(COUNTER_MESSAGES_IN, session->counts.messages_in - messages);
     if (kept == NULL && !parser_rests(&fresh))
         keep_parser(session, &fresh);
     else if (kept != NULL && parser_rests(kept))
@@ -614,6 +647,7 @@ static bool make_room(struct session *session, size_t size) {
         if (!send_queue_drop_oldest(&work->queue))
             return false;
         work->dropped++;
+        counters_add(COUNTER_DROPPED_OLDEST, 1);
     }
     return true;
 }
@@ -622,12 +656,16 @@ static enum session_result send_when_full(struct session *session, struct frame 
                                           size_t size) {
     if (session->terms->on_full == ON_FULL_CLOSE) {
         limits_hit(LIMIT_QUEUE);
+        counters_add(COUNTER_DROPPED_CLOSED, 1);
         session_close(session, 1013, "send queue full", strlen("send queue full"));
         return SESSION_FULL;
     }
     if (session->terms->on_full == ON_FULL_DROP_OLDEST && make_room(session, size))
         return queue_message(session, frame);
     session->work->dropped++;
+    counters_add(session->terms->on_full == ON_FULL_DROP_OLDEST ? COUNTER_DROPPED_OLDEST
+                                                                : COUNTER_DROPPED_NEWEST,
+                 1);
     /* There may be no write under way whose end would tell. */
     if (moves_again(session))
         loop_queue(loop_current(), LOOP_CALLS, &session->work->calls);
@@ -771,6 +809,21 @@ size_t session_queued(const struct session *session) {
     return work == NULL ? 0 : work->queue.bytes - work->queue.begun + work->appended_size;
 }
 
+/* Only a session with work has a queue. Which works are spare is marked here, since here alone it
+   is asked, and works change hands with each delivery. */
+uint64_t sessions_queued(const struct loop *loop) {
+    const struct works *works = loop_local(loop, LOOP_WORKS);
+    uint64_t sum = 0;
+    if (works == NULL)
+        return 0;
+    for (struct work *spare = works->spare; spare != NULL; spare = spare->next)
+        spare->session = NULL;
+    for (uint32_t at = 0; at < works->count; at++)
+        if (works->all[at]->work.session != NULL)
+            sum += session_queued(works->all[at]->work.session);
+    return sum;
+}
+
 /* --- for transports --- */
 
 /* What the connection did not take of the appended frames goes before the queue. */
@@ -787,6 +840,7 @@ static void keep_appended(const struct session *session, size_t size) {
 void session_written(struct session *session, size_t size) {
     struct work *work = session->work;
     session->counts.bytes_out += size;
+    counters_add(COUNTER_BYTES_OUT, size);
     if (work->appended != NULL) {
         session->full = size < work->appended_size;
         keep_appended(session, size);

@@ -153,6 +153,9 @@ void session_close(struct session *session, int code, const char *reason, size_t
 /* Bytes that wait to be sent, frame headers included. */
 size_t session_queued(const struct session *session);
 
+/* The same of all sessions of this loop. Loop's thread. */
+uint64_t sessions_queued(const struct loop *loop);
+
 /* --- for transports --- */
 
 /* The most that session_input leaves with the transport. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "observe/counters.h"
 #include "support/fake_transport.h"
 #include "support/wire.h"
 #include "websocket/session.h"
@@ -1054,6 +1055,67 @@ START_TEST(a_message_that_can_never_fit_drops_no_other) {
 }
 END_TEST
 
+static uint64_t counted_of(enum counter which) { return COUNTERS_SUM_OF(values, which); }
+
+START_TEST(what_does_not_fit_is_counted_by_what_became_of_it) {
+    static const enum counter counters[] = {[ON_FULL_CLOSE] = COUNTER_DROPPED_CLOSED,
+                                            [ON_FULL_DROP_OLDEST] = COUNTER_DROPPED_OLDEST,
+                                            [ON_FULL_DROP_NEWEST] = COUNTER_DROPPED_NEWEST};
+    static const uint64_t wanted[] = {1, 3, 1};
+    enum on_full policy = (enum on_full)_i;
+    fill(policy);
+    (void)!send_bytes(200);
+    for (int other = ON_FULL_CLOSE; other <= ON_FULL_DROP_NEWEST; other++)
+        ck_assert_uint_eq(counted_of(counters[other]), other == _i ? wanted[_i] : 0);
+    if (policy == ON_FULL_DROP_OLDEST)
+        ck_assert_int_eq(send_bytes(390), SESSION_DROPPED);
+    ck_assert_uint_eq(counted_of(COUNTER_DROPPED_OLDEST), policy == ON_FULL_DROP_OLDEST ? 4 : 0);
+}
+END_TEST
+
+START_TEST(what_goes_each_way_is_counted) {
+    attach();
+    receive(0x81, "hello");
+    receive(0x81, "you");
+    receive(0x89, "P");
+    ck_assert_uint_eq(counted_of(COUNTER_MESSAGES_IN), 2);
+    ck_assert_uint_eq(counted_of(COUNTER_BYTES_IN), 3 * 6 + 9);
+    turns(2);
+    uint64_t pong = counted_of(COUNTER_BYTES_OUT);
+    ck_assert_uint_eq(pong, 3);
+    ck_assert_int_eq(send_text("answer"), SESSION_SENT);
+    turns(2);
+    ck_assert_uint_eq(counted_of(COUNTER_BYTES_OUT) - pong, 8);
+}
+END_TEST
+
+START_TEST(what_waits_for_all_sessions_is_told_together) {
+    struct session *others[3];
+    fill(ON_FULL_CLOSE);
+    size_t filled = session_queued(session), each = 2 + 5;
+    ck_assert_uint_eq(sessions_queued(loop), filled);
+    for (int i = 0; i < 3; i++) {
+        others[i] = malloc(sizeof(*others[i]));
+        session_begin(others[i], &terms);
+        struct frame *frame = frame_create(OPCODE_TEXT, "waits", 5);
+        ck_assert_int_eq(session_send(others[i], frame), SESSION_SENT);
+        frame_unref(frame);
+        ck_assert_uint_eq(sessions_queued(loop), filled + (size_t)(i + 1) * each);
+    }
+    complete_all();
+    ck_assert_uint_eq(sessions_queued(loop), 3 * each);
+    struct session *mine = session;
+    for (int i = 0; i < 3; i++) {
+        session = others[i];
+        session_abort(session);
+        turns(3);
+        ck_assert_ptr_null(session);
+        ck_assert_uint_eq(sessions_queued(loop), (size_t)(2 - i) * each);
+    }
+    session = mine;
+}
+END_TEST
+
 START_TEST(control_frames_pass_a_full_queue_and_are_never_dropped) {
     fill(ON_FULL_DROP_OLDEST);
     receive(0x89, "P");
@@ -1542,6 +1604,10 @@ static void add_queue(TCase *tests) {
     tcase_add_test(tests, drop_oldest_keeps_the_newest_and_what_is_under_way);
     tcase_add_test(tests, drop_oldest_drops_as_many_as_it_takes);
     tcase_add_test(tests, a_message_that_can_never_fit_drops_no_other);
+    tcase_add_loop_test(tests, what_does_not_fit_is_counted_by_what_became_of_it, ON_FULL_CLOSE,
+                        ON_FULL_DROP_NEWEST + 1);
+    tcase_add_test(tests, what_goes_each_way_is_counted);
+    tcase_add_test(tests, what_waits_for_all_sessions_is_told_together);
     tcase_add_test(tests, control_frames_pass_a_full_queue_and_are_never_dropped);
     tcase_add_test(tests, a_partly_written_frame_survives_drop_oldest);
     tcase_add_test(tests, unblocked_waits_until_half_has_drained);
