@@ -135,8 +135,9 @@ void config_free(struct config *config) {
         free(config->logs[i].path);
     free(config->logs);
     proxies_free(config->proxies);
-    /* Made by libh2o for its proxy, and never freed by it. */
+    /* Made by libh2o for its proxy, and for `status`, and never freed by it. */
     SSL_CTX_free(config->h2o.proxy.ssl_ctx);
+    free(config->h2o.statuses.entries);
     h2o_mem_clear_pool(&owned->pool);
     free(owned);
 }

@@ -68,8 +68,6 @@ struct config {
     uint32_t retire_ms;       /* how long an older generation may take to end; default 60 s */
     struct server_limits limits;
     struct proxies *proxies; /* NULL: nobody is trusted */
-    enum batch_way io;       /* how WebSockets without TLS read and write; default AUTO */
-    bool sandbox;            /* gives up the calls that no server needs; default true */
     enum log_level log_level; /* of the error log; default LOG_AT_INFO */
     bool log_closes;          /* a line when a WebSocket closes; default true */
     enum batch_way io;        /* how WebSockets without TLS read and write; default AUTO */

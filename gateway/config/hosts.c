@@ -6,6 +6,7 @@
 #include "net/forwarded.h"
 #include "net/health.h"
 #include "net/hygiene.h"
+#include "net/metrics.h"
 #include "route/router.h"
 
 /* libh2o's mark of a host without a port. */
@@ -98,6 +99,7 @@ int hosts_read(h2o_configurator_command_t *command, h2o_configurator_context_t *
 
 static void configure_path(struct load *load, h2o_configurator_context_t *parent,
                            h2o_pathconf_t *path, yoml_t *node) {
+    metrics_count_responses(path);
     if (load->config->proxies != NULL)
         forwarded_register(path, load->config->proxies);
     hygiene_register(path);

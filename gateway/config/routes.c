@@ -12,6 +12,7 @@
 #include "consumer/instance.h"
 #include "consumer/plugin.h"
 #include "group/group.h"
+#include "net/metrics.h"
 #include "observe/nearest.h"
 #include "route/router.h"
 #include "snapshot/snapshot.h"
@@ -89,6 +90,7 @@ static bool complain(const struct draft *draft, const yoml_t *node, const char *
 static void make_path(struct draft *draft, h2o_configurator_context_t *parent) {
     draft->path = h2o_mem_alloc(sizeof(*draft->path));
     h2o_config_init_pathconf(draft->path, parent->globalconf, "/", parent->hostconf->mimemap);
+    metrics_count_responses(draft->path);
     h2o_configurator_context_t *context = directives_enter(parent->globalconf, parent);
     context->pathconf = draft->path;
     context->mimemap = &draft->path->mimemap;

@@ -17,6 +17,7 @@
 #include "config/routes.h"
 #include "loop/loop.h"
 #include "net/proxies.h"
+#include "net/metrics.h"
 #include "observe/nearest.h"
 #include "websocket/batch.h"
 
@@ -331,6 +332,24 @@ WORD(on_plugin_dir) {
     return 0;
 }
 
+/* A path of H2O's stands in its host's table; a route's does not. */
+static bool is_route(const h2o_configurator_context_t *context) {
+    const h2o_hostconf_t *host = context->hostconf;
+    if (context->pathconf == &host->fallback_path)
+        return false;
+    for (size_t i = 0; i != host->paths.size; i++)
+        if (context->pathconf == &host->paths.entries[i])
+            return false;
+    return true;
+}
+
+WORD(on_metrics) {
+    bool on = false;
+    if (fields_read_switch(load_of(command), node, "metrics", &on) && on)
+        metrics_register(context->pathconf, is_route(context));
+    return 0;
+}
+
 /* `hosts` comes after all other words of the file, `routes` and `paths` after all other words of
  * their host. */
 static const struct {
@@ -359,6 +378,7 @@ static const struct {
     {"log-closes", H2O_CONFIGURATOR_FLAG_GLOBAL, on_log_closes, false},
     {"io-uring", H2O_CONFIGURATOR_FLAG_GLOBAL, on_io_uring, false},
     {"sandbox", H2O_CONFIGURATOR_FLAG_GLOBAL, on_sandbox, true},
+    {"metrics", H2O_CONFIGURATOR_FLAG_PATH, on_metrics, false},
     {"hosts",
      H2O_CONFIGURATOR_FLAG_GLOBAL | H2O_CONFIGURATOR_FLAG_EXPECT_MAPPING |
          H2O_CONFIGURATOR_FLAG_DEFERRED,
@@ -376,6 +396,7 @@ static const struct {
 void words_define(struct load *load) {
     struct word_set *set = (void *)h2o_configurator_create(&load->config->h2o, sizeof(*set));
     set->load = load;
+    metrics_add_to_status(&load->config->h2o);
     for (size_t i = 0; i != sizeof(words) / sizeof(*words); i++)
         h2o_configurator_define_command(&set->super, words[i].name, words[i].flags, words[i].call);
 }
