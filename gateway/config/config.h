@@ -69,6 +69,7 @@ struct config {
     struct server_limits limits;
     struct proxies *proxies; /* NULL: nobody is trusted */
     enum log_level log_level; /* of the error log; default LOG_AT_INFO */
+    uint32_t hook_budget_ms;  /* how long a hook may hold its thread unlogged; default 100 ms */
     bool log_closes;          /* a line when a WebSocket closes; default true */
     enum batch_way io;        /* how WebSockets without TLS read and write; default AUTO */
     bool sandbox;             /* gives up the calls that no server needs; default true */

@@ -31,6 +31,7 @@ enum {
     WORD_CONTROL,
     WORD_STUCK_TIMEOUT,
     WORD_RETIRE_TIMEOUT,
+    WORD_HOOK_BUDGET,
     WORD_LOG_LEVEL,
     WORD_IO_URING,
     WORDS
@@ -47,6 +48,7 @@ static const struct field word_fields[WORDS] = {
     [WORD_CONTROL] = {"control", FIELD_TEXT, 0, 0, 0, false},
     [WORD_STUCK_TIMEOUT] = {"stuck-timeout", FIELD_MS, 2000, 3600000, 0, true},
     [WORD_RETIRE_TIMEOUT] = {"retire-timeout", FIELD_MS, 1000, 86400000, 0, false},
+    [WORD_HOOK_BUDGET] = {"hook-budget", FIELD_MS, 20, 3600000, 100, false},
     [WORD_LOG_LEVEL] = {"log-level", FIELD_TEXT, 0, 0, 0, false},
     [WORD_IO_URING] = {"io-uring", FIELD_TEXT, 0, 0, 0, false},
 };
@@ -183,6 +185,14 @@ WORD(on_error_log) {
         return 0;
     load->config->error_log = tree_path(load->pool, node, value.text);
     checks_log(load, node, load->config->error_log);
+    return 0;
+}
+
+WORD(on_hook_budget) {
+    struct value value = {0};
+    (void)context;
+    if (fields_read_one(load_of(command), node, &word_fields[WORD_HOOK_BUDGET], &value))
+        load_of(command)->config->hook_budget_ms = (uint32_t)value.number;
     return 0;
 }
 
@@ -374,6 +384,7 @@ static const struct {
     {"trusted-proxies", H2O_CONFIGURATOR_FLAG_GLOBAL, on_trusted_proxies, false},
     {"limits", H2O_CONFIGURATOR_FLAG_GLOBAL, on_limits, false},
     {"drain-timeout", H2O_CONFIGURATOR_FLAG_GLOBAL, on_drain_timeout, true},
+    {"hook-budget", H2O_CONFIGURATOR_FLAG_GLOBAL, on_hook_budget, false},
     {"log-level", H2O_CONFIGURATOR_FLAG_GLOBAL, on_log_level, true},
     {"log-closes", H2O_CONFIGURATOR_FLAG_GLOBAL, on_log_closes, false},
     {"io-uring", H2O_CONFIGURATOR_FLAG_GLOBAL, on_io_uring, false},
@@ -441,6 +452,7 @@ void words_set_process_defaults(struct config *config) {
     config->stuck_ms = 10000;
     config->retire_ms = 60000;
     config->sandbox = true;
+    config->hook_budget_ms = (uint32_t)word_fields[WORD_HOOK_BUDGET].otherwise;
     config->log_level = LOG_AT_INFO;
 }
 

@@ -93,7 +93,7 @@ sluice_route *instance_open(const struct instance_conf *conf, struct error *erro
     route->consumer = plugin_consumer(conf->plugin);
     route->owners = 1;
     route->owner = (struct hook_owner){
-        route->conf.name,
+        route->conf.name, route->consumer->name,
         page_name(route->conf.name, route->consumer->name, plugin_path(conf->plugin)),
         counters_route(route->conf.name, route->consumer->name)};
     route->conf.terms.pace_at = connection_pace_at(route);

@@ -20,6 +20,7 @@
 #include "config/manifest.h"
 #include "consumer/close_line.h"
 #include "consumer/connection.h"
+#include "consumer/hook.h"
 #include "consumer/host.h"
 #include "consumer/instance.h"
 #include "consumer/offload.h"
@@ -357,6 +358,7 @@ static void keep_older(struct worker *self, struct generation *generation) {
 static void apply(const struct config *config) {
     log_limit(config->log_level);
     close_line_choose(config->log_closes);
+    hook_set_budget(config->hook_budget_ms);
 }
 
 /* From here on nothing fails. */

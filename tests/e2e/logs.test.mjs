@@ -139,3 +139,23 @@ describe('the line when a WebSocket closes', () => {
     assert.doesNotMatch(server.log, /closed:/);
   });
 });
+
+test('a consumer that holds its thread over the budget is named, and counted', async () => {
+  const server = await start(`${configuration.replace('consumer: echo', 'consumer: probe')
+    .replace('(?P<name>', '(?P<group>')}      - {match: /figures/json, metrics: ON}\nhook-budget: 30ms\n`);
+  const client = await connect(server.wsUrl('/ws/echo/a/'));
+  for (const held of ['hold 60', 'hold 61', 'hold 62']) {
+    client.send(held);
+    assert.equal(await client.next(), 'held');
+  }
+  const { routes } = await (await fetch(server.url('/figures/json'))).json();
+  assert.equal(routes[0].consumer, 'probe');
+  assert.equal(routes[0].hooks_over_budget, 3);
+  assert.ok(routes[0].hook_seconds > 0.15);
+  await client.close();
+  await server.stop();
+  const lines = [...server.log.matchAll(/warning: (.*) held its thread for (\d+) ms \(hook-budget is 30 ms\)/g)];
+  assert.equal(lines.length, 1);
+  assert.equal(lines[0][1], '/ws/echo/(?P<group>\\w+)/: receive of probe');
+  assert.ok(Number(lines[0][2]) >= 50);
+});

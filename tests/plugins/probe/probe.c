@@ -3,6 +3,7 @@
 #include <sluice/consumer.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static int on_open(sluice_route *route, void **data) {
     *data = (void *)(uintptr_t)sluice_option_text(route, "subprotocol", "");
@@ -58,6 +59,12 @@ static void reply_thread(sluice_conn *conn) {
     reply(conn, text);
 }
 
+/* Holds the thread, as no consumer should. */
+static void hold(long ms) {
+    struct timespec left = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&left, NULL);
+}
+
 static void join_events(sluice_conn *conn) {
     char text[32];
     snprintf(text, sizeof(text), "result %d",
@@ -65,8 +72,8 @@ static void join_events(sluice_conn *conn) {
     reply(conn, text);
 }
 
-/* "close CODE REASON", "stop", "flood COUNT", "param NAME", "peer", "thread", "join-events";
-   anything else comes back. */
+/* "close CODE REASON", "stop", "flood COUNT", "param NAME", "peer", "thread", "join-events",
+   "hold MS"; anything else comes back. */
 static void on_receive(sluice_conn *conn, sluice_message message) {
     char text[300];
     size_t size = message.size < sizeof(text) ? message.size : sizeof(text) - 1;
@@ -84,6 +91,9 @@ static void on_receive(sluice_conn *conn, sluice_message message) {
         flood(conn, atol(text + 6));
     } else if (strcmp(text, "join-events") == 0) {
         join_events(conn);
+    } else if (strncmp(text, "hold ", 5) == 0) {
+        hold(atol(text + 5));
+        reply(conn, "held");
     } else if (strcmp(text, "thread") == 0) {
         reply_thread(conn);
     } else if (strncmp(text, "param ", 6) == 0) {
