@@ -219,17 +219,34 @@ static yoml_t *check_log_path(const struct directive *directive, yoml_t *value) 
     return path != NULL && checks_log(directive->load, value, path->data.scalar) ? path : NULL;
 }
 
+/* libh2o's own format has the query, and the Referer with the query of another page: both hold what
+   proves who somebody is often enough. */
+static yoml_t *with_log_format(const struct directive *directive, yoml_t *value) {
+    static const char format[] = "%h %l %u %t \"%m %U %H\" %s %b \"%{User-agent}i\"";
+    h2o_mem_pool_t *pool = directive->load->pool;
+    if (value == NULL || tree_get(value, "format") != NULL)
+        return value;
+    return tree_with(pool, value, "format", tree_scalar(pool, value, format));
+}
+
 static yoml_t *check_access_log(const struct directive *directive, yoml_t *value) {
     static const char *const known[] = {"path", "format", "escape", NULL};
+    h2o_mem_pool_t *pool = directive->load->pool;
+    if (value->type == YOML_TYPE_SCALAR) {
+        yoml_t *file = check_log_path(directive, value), *none = tree_mapping(pool, value, 0);
+        return file == NULL ? NULL
+                            : with_log_format(directive, tree_with(pool, none, "path", file));
+    }
     if (value->type != YOML_TYPE_MAPPING)
-        return check_log_path(directive, value);
+        return value;
     bool right = check_keys(directive, value, known);
     right = check_log_format(directive, tree_get(value, "format")) && right;
     yoml_t *path = tree_get(value, "path");
     if (path == NULL)
         return right ? value : NULL;
     path = check_log_path(directive, path);
-    return right && path != NULL ? tree_with(directive->load->pool, value, "path", path) : NULL;
+    return right && path != NULL ? with_log_format(directive, tree_with(pool, value, "path", path))
+                                 : NULL;
 }
 
 /* --- HTTP/2, which is off --- */

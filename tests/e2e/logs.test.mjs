@@ -159,3 +159,42 @@ test('a consumer that holds its thread over the budget is named, and counted', a
   assert.equal(lines[0][1], '/ws/echo/(?P<group>\\w+)/: receive of probe');
   assert.ok(Number(lines[0][2]) >= 50);
 });
+
+describe('access logs without a format', () => {
+  const text = `
+access-log: server.log
+${configuration}        access-log: {path: route.log}
+    paths:
+      /plain: {metrics: ON, access-log: path.log}
+`;
+  const secrets = { headers: { Cookie: 'session=secret', Referer: 'http://a.example/?secret', 'User-Agent': 'a "client"' } };
+  const LINE = String.raw`^127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+\d{4}\] "GET PATH HTTP/1\.1" STATUS \d+ "a \\x22client\\x22"$`;
+  const line = (at, status) => new RegExp(LINE.replace('PATH', at).replace('STATUS', status), 'm');
+
+  test('have neither queries nor cookies, of requests and of handshakes', async () => {
+    const folder = temporaryFolder();
+    const server = await start(text, folder);
+    const file = (name) => path.join(folder, name);
+    await (await fetch(server.url('/plain?token=secret'), secrets)).text();
+    const client = await connect(server.wsUrl('/ws/echo/a/?token=secret'), [], secrets);
+    await client.close();
+    await linesWith(file('path.log'), line('/plain', '200'));
+    await linesWith(file('server.log'), line('/plain', '200'));
+    await linesWith(file('route.log'), line('/ws/echo/a/', '101'));
+    await linesWith(file('server.log'), line('/ws/echo/a/', '101'));
+    await server.stop();
+    for (const name of ['server.log', 'route.log', 'path.log'])
+      assert.doesNotMatch(fs.readFileSync(file(name), 'utf8'), /secret|token|session|\?/, name);
+  });
+
+  test('a refused handshake is there with its status, and a format has what it names', async () => {
+    const folder = temporaryFolder();
+    const named = text.replace('access-log: server.log', 'access-log: {path: server.log, format: "%U%q %s %b %{cookie}i"}');
+    const server = await start(named, folder);
+    const refused = await fetch(server.url('/ws/echo/a/?token=secret'), secrets);
+    assert.equal(refused.status, 426);
+    await linesWith(path.join(folder, 'route.log'), line('/ws/echo/a/', '426'));
+    await linesWith(path.join(folder, 'server.log'), /^\/ws\/echo\/a\/\?token=secret 426 \d+ session=secret$/m);
+    await server.stop();
+  });
+});
