@@ -30,11 +30,11 @@ export function listed(all) {
   return names.format([...all.slice(0, NAMED - 1), words.more(all.length - NAMED + 1)]);
 }
 
-/** Puts the words into every element that names one. */
-export function speak(root) {
+/** Puts the words into every element that names one; another page has words of its own. */
+export function speak(root, said = words) {
   document.documentElement.lang = language;
-  for (const element of root.querySelectorAll('[data-word]')) element.textContent = words[element.dataset.word];
+  for (const element of root.querySelectorAll('[data-word]')) element.textContent = said[element.dataset.word];
   for (const element of root.querySelectorAll('[data-label]')) {
-    element.setAttribute('aria-label', words[element.dataset.label]);
+    element.setAttribute('aria-label', said[element.dataset.label]);
   }
 }
