@@ -22,10 +22,7 @@ static struct {
     char *names[COUNTERS_ROUTES], *consumers[COUNTERS_ROUTES];
 } routes = {.lock = PTHREAD_MUTEX_INITIALIZER, .count = 1};
 
-static struct {
-    counted reloads, reloads_refused, restarts, generation;
-    const char *_Atomic transport;
-} life = {.generation = 1, .transport = ""};
+static const char *_Atomic transport = "";
 
 /* --- counting --- */
 
@@ -135,18 +132,6 @@ uint64_t counters_started(void) { return atomic_load(&started); }
 
 /* --- the process --- */
 
-void counters_set_life(const struct counters_life *is) {
-    atomic_store(&life.reloads, is->reloads);
-    atomic_store(&life.reloads_refused, is->reloads_refused);
-    atomic_store(&life.restarts, is->restarts);
-    atomic_store(&life.generation, is->generation);
-}
+void counters_set_transport(const char *word) { atomic_store(&transport, word); }
 
-struct counters_life counters_get_life(void) {
-    return (struct counters_life){atomic_load(&life.reloads), atomic_load(&life.reloads_refused),
-                                  atomic_load(&life.restarts), atomic_load(&life.generation)};
-}
-
-void counters_set_transport(const char *word) { atomic_store(&life.transport, word); }
-
-const char *counters_get_transport(void) { return atomic_load(&life.transport); }
+const char *counters_get_transport(void) { return atomic_load(&transport); }

@@ -137,14 +137,6 @@ const char *counters_route_consumer(unsigned place);
 
 /* --- what the process says of itself [any thread] --- */
 
-/* How often the server was reloaded and its worker restarted; what was never set is 0, and the
-   generation 1. */
-struct counters_life {
-    uint64_t reloads, reloads_refused, restarts, generation;
-};
-void counters_set_life(const struct counters_life *life);
-struct counters_life counters_get_life(void);
-
 /* How WebSockets without TLS are read and written: a word that lives for ever. */
 void counters_set_transport(const char *word);
 const char *counters_get_transport(void);

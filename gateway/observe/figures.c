@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "observe/counters.h"
+#include "observe/page.h"
 #include "observe/text.h"
 
 #define PREFIX "sluice_"
@@ -217,15 +218,21 @@ static void add_routes(struct text *text) {
     }
 }
 
+/* Without a supervisor there is the one configuration. */
+static uint64_t generation_of(const struct page_life *life) {
+    uint64_t generation = atomic_load(&life->generation);
+    return generation == 0 ? 1 : generation;
+}
+
 static void add_life(struct text *text) {
-    struct counters_life life = counters_get_life();
+    const struct page_life *life = &page_get()->life;
     add_head(text, "reloads_total", "Reloads of the configuration, by result.", false);
-    add_series(text, "reloads_total", "result", "accepted", life.reloads);
-    add_series(text, "reloads_total", "result", "refused", life.reloads_refused);
+    add_series(text, "reloads_total", "result", "accepted", atomic_load(&life->reloads));
+    add_series(text, "reloads_total", "result", "refused", atomic_load(&life->refusals));
     add_head(text, "restarts_total", "Times that the worker was started again.", false);
-    add_series(text, "restarts_total", NULL, NULL, life.restarts);
+    add_series(text, "restarts_total", NULL, NULL, atomic_load(&life->restarts));
     add_head(text, "generation", "The number of the configuration that serves.", true);
-    add_series(text, "generation", NULL, NULL, life.generation);
+    add_series(text, "generation", NULL, NULL, generation_of(life));
     add_head(text, "threads", "Loop threads.", true);
     add_series(text, "threads", NULL, NULL, counters_threads());
 }
@@ -360,12 +367,12 @@ static void add_json_routes(struct text *text) {
 }
 
 static void add_json_process(struct text *text) {
-    struct counters_life life = counters_get_life();
+    const struct page_life *life = &page_get()->life;
     text_add(text, ",\n\"reloads\":{\"accepted\":%llu,\"refused\":%llu},\n\"restarts\":%llu",
-             (unsigned long long)life.reloads, (unsigned long long)life.reloads_refused,
-             (unsigned long long)life.restarts);
-    text_add(text, ",\n\"generation\":%llu,\n\"threads\":%u", (unsigned long long)life.generation,
-             counters_threads());
+             atomic_load(&life->reloads), atomic_load(&life->refusals),
+             atomic_load(&life->restarts));
+    text_add(text, ",\n\"generation\":%llu,\n\"threads\":%u",
+             (unsigned long long)generation_of(life), counters_threads());
     text_add(text, ",\n\"version\":");
     text_add_json(text, SLUICE_VERSION);
     text_add(text, ",\n\"libh2o\":");

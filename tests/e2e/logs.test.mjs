@@ -131,12 +131,20 @@ describe('the line when a WebSocket closes', () => {
     assert.equal((await closes(server, 2))[1].code, 1005);
   });
 
-  test('can be turned off', async () => {
-    const server = await start(`${configuration}log-closes: OFF\n`);
-    const client = await connect(server.wsUrl('/ws/echo/a/'));
-    await client.close();
+  test('can be turned off, by a reload too', async () => {
+    const folder = temporaryFolder();
+    const server = await start(configuration, folder);
+    const before = await connect(server.wsUrl('/ws/echo/before/'));
+    const kept = await connect(server.wsUrl('/ws/echo/kept/'));
+    await before.close(3001);
+    await server.logged(/closed: .*code=3001/);
+    writeConfiguration(withRing(`${configuration}log-closes: OFF\n`), folder);
+    server.signal('SIGHUP');
+    await server.logged(/reloaded|generation 2/i);
+    await kept.close(3002);
+    await (await connect(server.wsUrl('/ws/echo/after/'))).close(3003);
     await server.stop();
-    assert.doesNotMatch(server.log, /closed:/);
+    assert.doesNotMatch(server.log, /code=300[23]/);
   });
 });
 

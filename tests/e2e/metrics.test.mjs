@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { connect, Client } from './support/client.mjs';
 import { readExposition } from './support/exposition.mjs';
 import { handshake, Raw } from './support/raw.mjs';
-import { slowness, start } from './support/server.mjs';
+import { slowness, start, temporaryFolder, withRing, writeConfiguration } from './support/server.mjs';
 
 const ECHO = String.raw`^/ws/echo/(?P<name>[^/"\\]+)/$`;
 const ROOM = String.raw`/ws/room/(?P<group>\w+)/`;
@@ -223,6 +223,30 @@ describe('metrics', () => {
     deaf.destroy();
     await reader.until([['sluice_queued_bytes', {}, 0], ['sluice_websockets', {}, 1]]);
     await loud.close();
+  });
+
+  test('go on over reloads, and tell them and restarts', async (t) => {
+    const folder = temporaryFolder();
+    const server = await start(configuration, folder);
+    const reader = new Reader(server);
+    t.after(() => reader.close());
+    const client = await connect(server.wsUrl('/ws/echo/a/'));
+    const life = (accepted, refused, restarts, generation) => [
+      ['sluice_reloads_total', { result: 'accepted' }, accepted], ['sluice_reloads_total', { result: 'refused' }, refused],
+      ['sluice_restarts_total', {}, restarts], ['sluice_generation', {}, generation]];
+    await reader.until(life(0, 0, 0, 1));
+    writeConfiguration(withRing(configuration.replace('/off: {metrics: OFF}', '/new: {metrics: ON}')), folder);
+    server.signal('SIGHUP');
+    await reader.until([...life(1, 0, 0, 2), ['sluice_websockets', {}, 1], ['sluice_handshakes_total', { code: '101' }, 1]], 20);
+    assert.equal((await reader.ask('/new')).status, 200);
+    writeConfiguration('listen: nowhere\n', folder);
+    server.signal('SIGHUP');
+    await reader.until(life(1, 1, 0, 2), 20);
+    client.send('still here');
+    assert.equal(await client.next(), 'still here');
+    await reader.until([['sluice_messages_received_total', {}, 1],
+      ['sluice_hook_calls_total', { route: ECHO, consumer: 'echo' }, 1]]);
+    await client.close();
   });
 
   test('a path of a route answers them too', async (t) => {

@@ -108,19 +108,6 @@ START_TEST(too_many_routes_share_the_first_place) {
 }
 END_TEST
 
-START_TEST(a_life_is_what_was_set_last) {
-    struct counters_life life = counters_get_life();
-    ck_assert_uint_eq(life.generation, 1);
-    ck_assert_uint_eq(life.reloads + life.reloads_refused + life.restarts, 0);
-    counters_set_life(&(struct counters_life){4, 3, 2, 5});
-    life = counters_get_life();
-    ck_assert_uint_eq(life.reloads, 4);
-    ck_assert_uint_eq(life.reloads_refused, 3);
-    ck_assert_uint_eq(life.restarts, 2);
-    ck_assert_uint_eq(life.generation, 5);
-}
-END_TEST
-
 int main(void) {
     Suite *suite = suite_create("counters");
     TCase *all = tcase_create("all");
@@ -130,7 +117,6 @@ int main(void) {
     tcase_add_test(all, statuses_out_of_range_are_left_out);
     tcase_add_test(all, a_route_has_one_place_with_each_consumer);
     tcase_add_test(all, too_many_routes_share_the_first_place);
-    tcase_add_test(all, a_life_is_what_was_set_last);
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

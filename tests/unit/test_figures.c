@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "observe/counters.h"
+#include "observe/page.h"
 #include "observe/text.h"
 
 static struct text text;
@@ -46,7 +47,11 @@ static void count_all(void) {
     counters_raise(&route->hook_ns, 12004000000);
     counters_raise(&route->opened, 9);
     counters_raise(&route->ended, 1);
-    counters_set_life(&(struct counters_life){6, 7, 8, 9});
+    struct page_life *life = &page_get()->life;
+    atomic_store(&life->reloads, 6);
+    atomic_store(&life->refusals, 7);
+    atomic_store(&life->restarts, 8);
+    atomic_store(&life->generation, 9);
     counters_set_transport("calls");
     figures_set_library("2.2.5");
 }
