@@ -10,6 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import files  # noqa: E402
 import functions  # noqa: E402
 import layers  # noqa: E402
+import manual  # noqa: E402
 import readme  # noqa: E402
 
 
@@ -85,6 +86,38 @@ class StyleTest(unittest.TestCase):
         found = "\n".join(readme.check(top))
         self.assertIn("no C block", found)
         self.assertIn("docs/none.md is not there", found)
+
+    def manual_faults(self, check, **texts):
+        pages = {"packaging/man/sluice.yaml.5": ".It Ic listen\nprose: origins\n",
+                 "packaging/man/sluice.8": ".Fl -test\n",
+                 "packaging/man/sluice-consumer.3": ".Fn sluice_send conn\n"}
+        faults = []
+        check(self.tree(texts={**pages, **texts["texts"]}), faults)
+        return "\n".join(faults)
+
+    def test_a_word_that_the_manual_lacks_is_found(self):
+        text = "listen:\n  - {port: 1}\nfile.dir: x\n# origins: y\noptions: {mine: z}\n"
+        found = self.manual_faults(manual.check_conf, texts={"conf/a.yaml": text})
+        self.assertIn("a.yaml:2: `port`", found)
+        self.assertIn("a.yaml:4: `origins`", found)
+        self.assertIn("a.yaml:5: `options`", found)
+        self.assertEqual(3, len(found.splitlines()), found)
+
+    def test_a_function_that_the_manual_lacks_is_found(self):
+        found = self.manual_faults(manual.check_header, texts={
+            "gateway/sdk/sluice/consumer.h": "static inline int sluice_send(x *y) {}\n"
+                                             "static inline void *sluice_data(x *y) {}\n"
+                                             "enum {\n    SLUICE_OK = 0\n};\n"
+                                             "    void (*drain)(x *y) SLUICE_UNSET;\n"})
+        for name in ("sluice_data", "SLUICE_OK", "drain"):
+            self.assertIn(f"lacks {name}", found)
+        self.assertNotIn("lacks sluice_send", found)
+
+    def test_an_option_that_the_manual_lacks_is_found(self):
+        source = '{"test", no_argument, NULL, 1}, {"odd", required_argument, NULL, 2}'
+        found = self.manual_faults(manual.check_options, texts={"gateway/main.c": source})
+        self.assertIn("lacks --odd", found)
+        self.assertNotIn("--test", found)
 
 
 if __name__ == "__main__":
