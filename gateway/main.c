@@ -22,6 +22,7 @@
 #include "observe/page.h"
 #include "process/child.h"
 #include "process/command.h"
+#include "process/plugin_command.h"
 #include "process/supervisor.h"
 #include "process/worker.h"
 
@@ -33,6 +34,8 @@ static const char usage[] =
     "                                         show where a path goes, and its captures\n"
     "       sluice reload | reopen | stop | restart | status [--json] | connections | kick ID\n"
     "              -c FILE | --control PATH  ask a server that runs\n"
+    "       sluice plugin check FILE.so | new NAME\n"
+    "                                         for authors of consumers\n"
     "       sluice --version\n";
 
 struct arguments {
@@ -171,6 +174,8 @@ static int run_here(const struct arguments *arguments) {
 }
 
 int main(int count, char **values) {
+    if (count > 1 && strcmp(values[1], "plugin") == 0)
+        return plugin_command(count - 1, values + 1);
     find_folders();
     if (count == 2 && (strcmp(values[1], "--worker") == 0 || strcmp(values[1], "--trial") == 0))
         return run_child(values[1]);

@@ -132,15 +132,62 @@ class InstallTest(unittest.TestCase):
             self.work / "mine.so")
         self.speaks(self.work / "mine.so")
 
-    def speaks(self, plugin):
+    def plugin(self, *words, **options):
+        return subprocess.run([str(self.prefix / "bin/sluice"), "plugin", *words],
+                              capture_output=True, text=True, check=False, timeout=60, **options)
+
+    def test_a_new_consumer_builds_without_a_warning_and_passes_its_test(self):
+        done = self.plugin("new", "greeter", cwd=self.work)
+        self.assertEqual((0, ""), (done.returncode, done.stderr))
+        folder = self.work / "greeter"
+        run("cmake", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={self.prefix}",
+            "-DCMAKE_C_FLAGS=-Werror")
+        run("cmake", "--build", folder / "build")
+        said = run("ctest", "--test-dir", folder / "build", "--no-tests=error")
+        self.assertIn("100% tests passed, 0 tests failed out of 2", said)
+        run(self.prefix / "bin/sluice", "-t", "-c", folder / "sluice.yaml")
+        self.speaks(folder / "build/greeter.so", "/greeter/kitchen/", "/greeter/(?P<group>\\w+)/")
+
+    def test_a_new_consumers_test_can_fail(self):
+        self.assertEqual(0, self.plugin("new", "loser", cwd=self.work).returncode)
+        folder = self.work / "loser"
+        code = (folder / "loser.c").read_text()
+        (folder / "loser.c").write_text(code.replace("    sluice_group_add(", "    sluice_group_discard("))
+        run("cmake", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        run("cmake", "--build", folder / "build")
+        with self.assertRaisesRegex(AssertionError, "not so: fake_count"):
+            run("ctest", "--test-dir", folder / "build", "--output-on-failure")
+
+    def test_a_new_consumer_changes_nothing_that_is_there(self):
+        (self.work / "taken").mkdir()
+        done = self.plugin("new", "taken", cwd=self.work)
+        self.assertEqual(73, done.returncode)
+        self.assertIn("taken is there already", done.stderr)
+        self.assertEqual([], list((self.work / "taken").iterdir()))
+
+    def test_plugins_are_checked(self):
+        done = self.plugin("check", str(self.prefix / "lib/sluice/echo.so"))
+        self.assertEqual((0, ""), (done.returncode, done.stderr))
+        self.assertIn("  consumer  echo ", done.stdout)
+        done = self.plugin("check", str(self.conf))
+        self.assertEqual((65, ""), (done.returncode, done.stdout))
+        self.assertIn("is no ELF file", done.stderr)
+
+    def test_wrong_words_behind_plugin_are_a_wrong_command_line(self):
+        for words in ([], ["check"], ["new"], ["new", "a", "b"], ["new", "Capital"], ["odd", "x"]):
+            done = self.plugin(*words, cwd=self.work)
+            self.assertEqual((64, ""), (done.returncode, done.stdout), words)
+            self.assertNotEqual("", done.stderr)
+
+    def speaks(self, plugin, way="/mine/", match="/mine/"):
         route = f"""
-      - match: /mine/
+      - match: {match}
         consumer: {plugin}
 """
         path = self.configuration()
         path.write_text(path.read_text().replace("\n    routes:\n", f"\n    routes:{route}", 1))
         server = self.serve(path)
-        client = WebSocket(server.port, "/mine/")
+        client = WebSocket(server.port, way)
         client.send("one")
         self.assertEqual("one", client.hear())
         client.end()

@@ -1,0 +1,23 @@
+# Writes the files of packaging/skeleton into a C file, as process/skeleton.h declares them.
+
+function(embed_skeleton folder to)
+  set(text "#include \"process/skeleton.h\"\n\nconst struct skeleton_file skeleton_files[] = {\n")
+  set(names ".gitignore;@NAME@.c;CMakeLists.txt;README.md;sluice.yaml;test_@NAME@.c")
+  file(GLOB there RELATIVE ${folder} ${folder}/* ${folder}/.git*)
+  list(SORT there)
+  if(NOT there STREQUAL names)
+    message(FATAL_ERROR "${folder} has ${there}, and ${names} are known")
+  endif()
+  foreach(name IN LISTS names)
+    file(READ "${folder}/${name}" content)
+    string(REPLACE "\\" "\\\\" content "${content}")
+    string(REPLACE "\"" "\\\"" content "${content}")
+    string(REPLACE "\n" "\\n\"\n     \"" content "${content}")
+    string(APPEND text "    {\"${name}\",\n     \"${content}\"},\n")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${folder}/${name}")
+  endforeach()
+  string(APPEND text "};\n\nconst size_t skeleton_file_count = "
+                     "sizeof(skeleton_files) / sizeof(skeleton_files[0]);\n")
+  file(WRITE ${to}.new "${text}")
+  file(COPY_FILE ${to}.new ${to} ONLY_IF_DIFFERENT)
+endfunction()
