@@ -128,7 +128,7 @@ class InstallTest(unittest.TestCase):
         environment = {**os.environ, "PKG_CONFIG_PATH": str(folder),
                        "PKG_CONFIG_SYSROOT_DIR": str(self.root)}
         flags = run("pkg-config", "--cflags", "--libs", "sluice-consumer", env=environment).split()
-        run("cc", "-shared", "-Wall", "-Wextra", "-Werror", self.work / "mine.c", *flags, "-o",
+        run("cc", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", self.work / "mine.c", *flags, "-o",
             self.work / "mine.so")
         self.speaks(self.work / "mine.so")
 
