@@ -34,6 +34,7 @@ user: sluice
 
 # One line for each request. logrotate knows this folder.
 access-log: ${SLUICE_LOG_DIR}/access.log")
+  replace_in(text "# control: ../run/sluice.control" "control: /run/sluice/sluice.control")
   replace_in(text "file.dir: ../www" "file.dir: ${CMAKE_INSTALL_FULL_DATADIR}/sluice/www")
   file(WRITE ${to} "${text}")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${from})

@@ -75,6 +75,7 @@ class InstallTest(unittest.TestCase):
         text = text.replace("user: sluice", "").replace(str(cached("CMAKE_INSTALL_PREFIX")),
                                                          str(self.prefix))
         text = text.replace("access-log: /var/log/sluice/", f"access-log: {self.work}/") + more
+        text = text.replace("control: /run/sluice/", f"control: {self.work}/")
         path = self.work / "sluice.yaml"
         path.write_text(text)
         return path
@@ -101,6 +102,7 @@ class InstallTest(unittest.TestCase):
         self.assertNotIn("../logs", text)
         self.assertIn("  - host: 127.0.0.1\n    port: 8080\n", text)
         self.assertIn("\nuser: sluice\n", text)
+        self.assertIn("\ncontrol: /run/sluice/sluice.control\n", text)
 
     def test_an_edited_configuration_is_kept(self):
         whole = self.conf.read_text()
