@@ -67,7 +67,7 @@ struct config {
     uint32_t stuck_ms;        /* a thread that stands still for so long is ended with its process */
     uint32_t retire_ms;       /* how long an older generation may take to end; default 60 s */
     struct server_limits limits;
-    struct proxies *proxies; /* NULL: nobody is trusted */
+    struct proxies *proxies;  /* NULL: nobody is trusted */
     enum log_level log_level; /* of the error log; default LOG_AT_INFO */
     uint32_t hook_budget_ms;  /* how long a hook may hold its thread unlogged; default 100 ms */
     bool log_closes;          /* a line when a WebSocket closes; default true */

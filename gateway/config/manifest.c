@@ -144,7 +144,7 @@ struct manifest *manifest_take(const char *path, const char *const *plugin_dirs,
     }
     if (snapshot != NULL)
         snapshot_use(NULL);
-    problems_free(ignored);
+    owned->manifest.problems = ignored;
     return &owned->manifest;
 }
 
@@ -153,6 +153,7 @@ void manifest_free(struct manifest *manifest) {
         return;
     struct owned *owned = H2O_STRUCT_FROM_MEMBER(struct owned, manifest, manifest);
     free(manifest->listeners);
+    problems_free(manifest->problems);
     h2o_mem_clear_pool(&owned->pool);
     free(owned);
 }

@@ -21,6 +21,7 @@ struct manifest {
     struct config process; /* only what words_read_process reads */
     struct manifest_listener *listeners;
     size_t listener_count;
+    struct problems *problems; /* what was passed over */
 };
 
 /* Reads the file, and adds to the snapshot: it and its includes, certificates and keys, plugins,

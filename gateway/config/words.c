@@ -16,8 +16,8 @@
 #include "config/listen.h"
 #include "config/routes.h"
 #include "loop/loop.h"
-#include "net/proxies.h"
 #include "net/metrics.h"
+#include "net/proxies.h"
 #include "observe/nearest.h"
 #include "websocket/batch.h"
 

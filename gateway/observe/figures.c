@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "observe/counters.h"
+#include "observe/limits.h"
 #include "observe/page.h"
 #include "observe/text.h"
 
@@ -200,6 +201,13 @@ static void add_closes(struct text *text) {
     }
 }
 
+static void add_limits(struct text *text) {
+    add_head(text, "limit_hits_total", "Times that a limit was reached, by limit.", false);
+    for (int limit = 0; limit < LIMITS_COUNTED; limit++)
+        add_series(text, "limit_hits_total", "limit", limits_name((enum limit)limit),
+                   limits_hits((enum limit)limit));
+}
+
 static void add_routes(struct text *text) {
     for (size_t i = 0; i < sizeof(route_rows) / sizeof(*route_rows); i++) {
         const struct route_row *row = &route_rows[i];
@@ -280,6 +288,7 @@ void figures_write_prometheus(struct text *text) {
     add_head(text, "http_responses_total", "Answers to requests, by status.", false);
     add_statuses(text, "http_responses_total", offsetof(struct counters, responses), 200);
     add_closes(text);
+    add_limits(text);
     add_routes(text);
     add_life(text);
     add_infos(text);
@@ -340,6 +349,14 @@ static void add_json_closes(struct text *text) {
     text_add(text, "}");
 }
 
+static void add_json_limits(struct text *text) {
+    text_add(text, ",\n\"limit_hits\":{");
+    for (int limit = 0; limit < LIMITS_COUNTED; limit++)
+        text_add(text, "%s\"%s\":%llu", limit == 0 ? "" : ",", limits_name((enum limit)limit),
+                 (unsigned long long)limits_hits((enum limit)limit));
+    text_add(text, "}");
+}
+
 static void add_json_route(struct text *text, unsigned place) {
     text_add(text, "{\"route\":");
     text_add_json(text, route_name(place));
@@ -394,6 +411,7 @@ void figures_write_json(struct text *text) {
     add_json_statuses(text, "handshakes", offsetof(struct counters, handshakes));
     add_json_statuses(text, "http_responses", offsetof(struct counters, responses));
     add_json_closes(text);
+    add_json_limits(text);
     add_json_routes(text);
     add_json_process(text);
     text_add(text, "}");

@@ -26,27 +26,28 @@ static bool place_descriptors(int channel, int page, int tickets) {
 
 /* Descriptors of the supervisor's own close by themselves; those that it was started with by
    mistake are closed here, but for the standard ones. */
-static void become_child(const char *role, const char *user, int channel, int page, int tickets) {
+static void become_child(const struct child_conf *conf, int channel) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    if (!place_descriptors(channel, page, tickets))
+    if (!place_descriptors(channel, conf->page, conf->tickets))
         _exit(EX_OSERR);
     close_range(CHILD_TICKETS + 1, ~0u, CLOSE_RANGE_CLOEXEC);
     /* A process that changed users without exec could not open its own descriptors by name. */
-    if (user != NULL && !rights_drop(user))
+    if (conf->user != NULL && !rights_drop(conf->user))
         _exit(EX_NOUSER);
-    execl("/proc/self/exe", "sluice", role, (char *)NULL);
+    execl(conf->program != NULL ? conf->program : "/proc/self/exe", "sluice", conf->role,
+          (char *)NULL);
     _exit(EX_OSERR);
 }
 
-bool child_start(struct child *child, const char *role, const char *user, int page, int tickets) {
+bool child_start(struct child *child, const struct child_conf *conf) {
     int ends[2];
     if (!channel_open(ends))
         return false;
     pid_t pid = fork();
     if (pid == 0)
-        become_child(role, user, ends[1], page, tickets);
+        become_child(conf, ends[1]);
     int number = errno;
     close(ends[1]);
     if (pid == -1) {

@@ -21,9 +21,15 @@ struct child {
 #define CHILD_PAGE 4
 #define CHILD_TICKETS 5 /* a worker's: memory for TLS ticket keys */
 
-/* Starts one with this first argument, and descriptors of its page and, unless that is -1, of the
-   memory for tickets. user may be NULL. False with errno. */
-bool child_start(struct child *child, const char *role, const char *user, int page, int tickets);
+struct child_conf {
+    const char *program; /* NULL: this one, whatever became of its file */
+    const char *role;    /* the first argument */
+    const char *user;    /* NULL: stays */
+    int page, tickets;   /* descriptors; tickets -1: none */
+};
+
+/* Starts one. False with errno. */
+bool child_start(struct child *child, const struct child_conf *conf);
 
 /* Closes the channel; when it has ended. */
 void child_forget(struct child *child);

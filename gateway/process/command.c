@@ -58,6 +58,11 @@ static bool read_request(int which, int count, char **values, struct request *re
 static char *find_control(const char *file) {
     struct manifest *manifest = manifest_take(file, NULL, 0, NULL);
     char *path = control_path(&manifest->process);
+    if (path == NULL && problems_errors(manifest->problems) > 0)
+        problems_print(manifest->problems, stderr);
+    else if (path == NULL)
+        fprintf(stderr,
+                "%s names no place for a control socket: it needs `control` or `pid-file`\n", file);
     manifest_free(manifest);
     return path;
 }
@@ -69,12 +74,8 @@ int command_run(int count, char **values) {
     if (!read_request(which, count, values, &request))
         return complain(which);
     char *path = request.control != NULL ? strdup(request.control) : find_control(request.file);
-    if (path == NULL) {
-        fprintf(stderr,
-                "%s names no place for a control socket: it needs `control` or `pid-file`\n",
-                request.file);
-        return EX_CONFIG;
-    }
+    if (path == NULL)
+        return EX_CONFIG; /* said */
     snprintf(question, sizeof(question), "%s%s%s%s", values[1], request.argument != NULL ? " " : "",
              request.argument != NULL ? request.argument : "", request.json ? " json" : "");
     int status = control_ask(path, question);

@@ -135,6 +135,17 @@ static void answer_client(struct client *client, int status, const char *text) {
     client->fd = -1;
 }
 
+/* Whoever waits for the attempt that is over. */
+static void answer_attempt(struct supervisor *self, int status, const char *text) {
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        struct client *client = &self->clients[i];
+        bool waits = client->waits == WANTS_RELOAD || client->waits == WANTS_REOPEN ||
+                     client->waits == WANTS_RESTART;
+        if (client->fd != -1 && waits && !client->waits_for_next)
+            answer_client(client, status, text);
+    }
+}
+
 static void answer_waiting(struct supervisor *self, enum wants what, int status, const char *text) {
     for (size_t i = 0; i < CLIENTS_MAX; i++)
         if (self->clients[i].fd != -1 && self->clients[i].waits == what &&
@@ -153,7 +164,11 @@ static void start_worker(struct supervisor *self) {
     self->was_stuck = false;
     self->stuck_at = 0;
     self->refused = 0;
-    if (!child_start(&self->worker, "--worker", process->user, self->page_fd, self->tickets_fd)) {
+    const struct child_conf conf = {.role = "--worker",
+                                    .user = process->user,
+                                    .page = self->page_fd,
+                                    .tickets = self->tickets_fd};
+    if (!child_start(&self->worker, &conf)) {
         log_line(LOG_AT_ERROR, "a worker can't be started: %s", strerror(errno));
         self->restart_at = now_ms() + SHORT_LIFE_MS;
         self->life = LIFE_NONE;
@@ -260,12 +275,11 @@ static void start_attempt(struct supervisor *self, enum wants why);
 
 static void end_attempt(struct supervisor *self, int status, const char *text) {
     struct attempt *attempt = &self->attempt;
-    enum wants why = attempt->why;
     snapshot_free(attempt->snapshot);
     manifest_free(attempt->manifest);
     *attempt = (struct attempt){0};
     notify("READY=1");
-    answer_waiting(self, why, status, text);
+    answer_attempt(self, status, text);
     if (!self->again || self->stopping)
         return;
     self->again = false;
@@ -314,11 +328,17 @@ static void accept_attempt(struct supervisor *self, const char *text) {
     free(said);
 }
 
+/* Of a restart by the program that is to run, as it is on the disk now. */
 static void start_trial(struct supervisor *self) {
     struct attempt *attempt = &self->attempt;
+    const struct child_conf conf = {.program =
+                                        attempt->why == WANTS_RESTART ? self->conf->program : NULL,
+                                    .role = "--trial",
+                                    .user = attempt->manifest->process.user,
+                                    .page = self->trial_page_fd,
+                                    .tickets = -1};
     page_clear(self->trial_page);
-    if (!child_start(&self->trial, "--trial", attempt->manifest->process.user, self->trial_page_fd,
-                     -1)) {
+    if (!child_start(&self->trial, &conf)) {
         refuse_attempt(self, "a trial of it can't be started\n");
         return;
     }
@@ -357,6 +377,11 @@ static void start_attempt(struct supervisor *self, enum wants why) {
     refuse_attempt(self, text);
 }
 
+/* What includes what. */
+static int rank_of(enum wants why) {
+    return why == WANTS_RESTART ? 2 : why == WANTS_RELOAD ? 1 : 0;
+}
+
 /* Merged with others that ask while one is under way. */
 static void want_attempt(struct supervisor *self, enum wants why, struct client *client) {
     bool busy = self->attempt.state != ATTEMPT_NONE;
@@ -368,7 +393,7 @@ static void want_attempt(struct supervisor *self, enum wants why, struct client 
         start_attempt(self, why);
         return;
     }
-    if (!self->again || why == WANTS_RELOAD)
+    if (!self->again || rank_of(why) > rank_of(self->again_why))
         self->again_why = why;
     self->again = true;
 }
@@ -383,6 +408,49 @@ static void give_to_worker(struct supervisor *self) {
     if (channel_send_snapshot(self->worker.channel, attempt->snapshot))
         channel_send(self->worker.channel, CHANNEL_BUILD, 0, self->conf->file, -1);
 }
+
+/* --- restart --- */
+
+static void tell_stop(struct supervisor *self, uint32_t ms, int code, uint32_t retry_ms) {
+    char text[64];
+    snprintf(text, sizeof(text), "%u %d %u 1", ms, code, retry_ms);
+    if (self->worker.channel != -1)
+        channel_send(self->worker.channel, CHANNEL_STOP, 0, text, -1);
+}
+
+/* One of them is answered when the new program serves. */
+static int take_restart_client(struct supervisor *self) {
+    for (size_t i = 0; i < CLIENTS_MAX; i++)
+        if (self->clients[i].fd != -1 && self->clients[i].waits == WANTS_RESTART)
+            return self->clients[i].fd;
+    return -1;
+}
+
+static void hand_over(struct supervisor *self) {
+    char number[16];
+    int extra = sockets_hand_over(self->accepted, take_restart_client(self));
+    if (extra != -1) {
+        snprintf(number, sizeof(number), "%d", extra);
+        setenv("SLUICE_RESTART_CLIENT", number, 1);
+    }
+    snprintf(number, sizeof(number), "%d", fcntl(self->tickets_fd, F_DUPFD, TICKETS_LOWEST));
+    setenv("SLUICE_TICKETS", number, 1);
+}
+
+/* The old worker drains; this process becomes the new program, which has the sockets at once. */
+static void become_new_program(struct supervisor *self) {
+    sigset_t none;
+    log_line(LOG_AT_INFO, "restarting");
+    tell_stop(self, self->manifest->process.drain_ms, 1012, RESTART_RETRY_MS);
+    hand_over(self);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execv(self->conf->program, self->conf->arguments);
+    log_line(LOG_AT_ERROR, "%s can't be executed: %s", self->conf->program, strerror(errno));
+    self->status = 1;
+}
+
+/* --- the trial --- */
 
 static void on_trial_ended(struct supervisor *self, int status) {
     char text[1024], name[32], where[512] = "";
@@ -415,10 +483,12 @@ static void on_trial_heard(struct supervisor *self) {
         return;
     self->attempt.state = ATTEMPT_READY;
     self->attempt.deadline = 0;
-    if (message->kind == CHANNEL_SERVING)
-        give_to_worker(self);
-    else
+    if (message->kind != CHANNEL_SERVING)
         refuse_attempt(self, message->text);
+    else if (self->attempt.why == WANTS_RESTART)
+        become_new_program(self);
+    else
+        give_to_worker(self);
 }
 
 /* --- the worker: what it says --- */
@@ -542,14 +612,7 @@ static void look_at_ticks(struct supervisor *self) {
     }
 }
 
-/* --- stop and restart --- */
-
-static void tell_stop(struct supervisor *self, uint32_t ms, int code, uint32_t retry_ms) {
-    char text[64];
-    snprintf(text, sizeof(text), "%u %d %u 1", ms, code, retry_ms);
-    if (self->worker.channel != -1)
-        channel_send(self->worker.channel, CHANNEL_STOP, 0, text, -1);
-}
+/* --- stop --- */
 
 /* Again: at once. */
 static void stop(struct supervisor *self) {
@@ -565,65 +628,6 @@ static void stop(struct supervisor *self) {
     tell_stop(self, ms, 1001, 0);
     self->life = LIFE_STOPPING;
     self->kill_at = now_ms() + ms + KILL_GRACE_MS;
-}
-
-/* The program as it is on the disk now checks the configuration: its exit status; what it says is
-   in the file. */
-static int check_with_new_program(const struct supervisor *self, int output) {
-    pid_t pid = fork();
-    if (pid == 0) {
-        sigset_t none;
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        dup2(output, STDOUT_FILENO);
-        dup2(output, STDERR_FILENO);
-        alarm(TRY_MS / 1000); /* a constructor may hang */
-        if (rights_drop(self->manifest->process.user))
-            execl(self->conf->program, "sluice", "-t", "-c", self->conf->file, (char *)NULL);
-        _exit(EX_OSERR);
-    }
-    int status;
-    if (pid == -1 || waitpid(pid, &status, 0) != pid)
-        return EX_OSERR;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE;
-}
-
-static void refuse_restart(struct client *client, int output) {
-    char text[8192];
-    ssize_t size = pread(output, text, sizeof(text) - 1, 0);
-    text[size < 0 ? 0 : size] = '\0';
-    log_line(LOG_AT_ERROR, "no restart: the program or its configuration is not right:");
-    log_text(LOG_AT_ERROR, text);
-    if (client != NULL)
-        answer_client(client, EX_CONFIG, text);
-}
-
-/* The old worker drains; this process becomes the new program, which has the sockets at once. */
-static void restart(struct supervisor *self, struct client *client) {
-    int output = memfd_create("sluice-check", MFD_CLOEXEC);
-    if (output == -1 || check_with_new_program(self, output) != EX_OK) {
-        refuse_restart(client, output);
-        if (output != -1)
-            close(output);
-        return;
-    }
-    log_line(LOG_AT_INFO, "restarting");
-    notify_reloading();
-    tell_stop(self, self->manifest->process.drain_ms, 1012, RESTART_RETRY_MS);
-    char number[16];
-    int extra = sockets_hand_over(self->accepted, client == NULL ? -1 : client->fd);
-    if (extra != -1) {
-        snprintf(number, sizeof(number), "%d", extra);
-        setenv("SLUICE_RESTART_CLIENT", number, 1);
-    }
-    snprintf(number, sizeof(number), "%d", fcntl(self->tickets_fd, F_DUPFD, TICKETS_LOWEST));
-    setenv("SLUICE_TICKETS", number, 1);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    execv(self->conf->program, self->conf->arguments);
-    log_line(LOG_AT_ERROR, "%s can't be executed: %s", self->conf->program, strerror(errno));
-    self->status = 1;
 }
 
 /* Somebody waits since the program was another one. */
@@ -708,7 +712,7 @@ static void run_command(struct supervisor *self, struct client *client) {
         client->waits = WANTS_STOP;
         stop(self);
     } else if (strcmp(question, "restart") == 0) {
-        restart(self, client);
+        want_attempt(self, WANTS_RESTART, client);
     } else {
         ask_worker(self, client);
     }
@@ -769,7 +773,7 @@ static void on_signal(struct supervisor *self) {
         reopen(self, NULL);
         break;
     case SIGUSR2:
-        restart(self, NULL);
+        want_attempt(self, WANTS_RESTART, NULL);
         break;
     default:
         break;
@@ -956,8 +960,9 @@ static bool take_first(struct supervisor *self) {
 
 static void tear_down(struct supervisor *self) {
     answer_waiting(self, WANTS_STOP, EX_OK, "stopped\n");
-    answer_waiting(self, WANTS_RELOAD, EX_UNAVAILABLE, "the server is stopping\n");
-    answer_waiting(self, WANTS_REOPEN, EX_UNAVAILABLE, "the server is stopping\n");
+    for (size_t i = 0; i < CLIENTS_MAX; i++)
+        self->clients[i].waits_for_next = false;
+    answer_attempt(self, EX_UNAVAILABLE, "the server is stopping\n");
     if (self->trial.pid != 0)
         kill(self->trial.pid, SIGKILL);
     if (self->worker.pid != 0)
