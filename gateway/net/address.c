@@ -343,10 +343,18 @@ static void close_all(const int *sockets, size_t count) {
         close(sockets[i]);
 }
 
-/* Every thread accepts from the one socket. */
-static bool share_one(struct address *address, int socket, struct error *error) {
-    address->sockets[0] = socket;
-    return duplicate(address, error);
+/* As many a thread as hold them all. Where there are too few some threads share one; where there
+   are more than threads can have the last are closed. */
+static bool spread(struct address *address, const int *sockets, size_t count, struct error *error) {
+    size_t room = address->threads * address->places;
+    for (size_t i = 0; i < room && i < count; i++)
+        address->sockets[i] = sockets[i];
+    if (count > room)
+        close_all(sockets + room, count - room);
+    for (size_t i = count; i < room; i++)
+        if ((address->sockets[i] = fcntl(sockets[i % count], F_DUPFD_CLOEXEC, 0)) == -1)
+            return explain_path(address->text, "dup", error);
+    return true;
 }
 
 static bool name_adopted(struct address *address, const struct place *place) {
@@ -362,23 +370,22 @@ static bool name_adopted(struct address *address, const struct place *place) {
 struct address *address_adopt(const int *sockets, size_t count, unsigned threads,
                               struct error *error) {
     struct place place;
-    bool right = count == 1 || (count > 0 && count % threads == 0);
+    bool right = count > 0;
     for (size_t i = 0; right && i < count; i++)
         right = is_listening(sockets[i]) && fcntl(sockets[i], F_SETFL, O_NONBLOCK) == 0;
-    if (!right || !read_place(sockets[0], &place) || count / threads > ADDRESS_PLACES_MAX) {
-        error_set(error, "%zu inherited sockets are not what %u threads need", count, threads);
+    if (!right || !read_place(sockets[0], &place)) {
+        error_set(error, "what was handed over are no listening sockets");
         close_all(sockets, count);
         return NULL;
     }
-    struct address *address = create(threads, count == 1 ? 1 : count / threads);
+    size_t places = (count + threads - 1) / threads;
+    struct address *address =
+        create(threads, places < ADDRESS_PLACES_MAX ? places : ADDRESS_PLACES_MAX);
     name_adopted(address, &place);
-    if (count != 1)
-        memcpy(address->sockets, sockets, count * sizeof(*sockets));
-    else if (!share_one(address, sockets[0], error)) {
-        address_close(address);
-        return NULL;
-    }
-    return address;
+    if (spread(address, sockets, count, error))
+        return address;
+    address_close(address);
+    return NULL;
 }
 
 static bool same_address(const struct place *a, const struct place *b) {

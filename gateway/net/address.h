@@ -29,8 +29,9 @@ struct address *address_open_path(const char *path, unsigned mode, unsigned thre
                                   struct error *error);
 
 /* Sockets that listen already, from another process: thread after thread, as address_take gives
-   them; or one alone, which all threads share. Taken, also on failure: NULL when they are no
-   listening sockets of an address, or not as many as threads need. */
+   them. When they were another number of threads', or come from somebody who knows of no threads,
+   each of them is served by a thread at least. Taken, also on failure: NULL when they are no
+   listening sockets of an address. */
 struct address *address_adopt(const int *sockets, size_t count, unsigned threads,
                               struct error *error);
 
