@@ -274,6 +274,8 @@ bool generation_settle(struct generation *generation, bool all) {
         struct held_consumer *held = &generation->consumers[i];
         if (held->route != NULL && (all ? instance_users(held->route) == 0 : held->ends)) {
             instance_close(held->route);
+            if (generation->config != NULL)
+                instance_close(held->route); /* its share, which nobody gives up any more */
             held->route = NULL;
         }
         left += held->route != NULL;
