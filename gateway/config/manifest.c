@@ -52,7 +52,7 @@ static void take_plugin(struct reading *reading, const yoml_t *node) {
     if (snapshot_find(reading->snapshot, SNAPSHOT_PLUGIN, key) == NULL &&
         plugin_find(node->data.scalar, base, load->plugin_dirs, load->plugin_dir_count, &path,
                     &ignored)) {
-        int fd = sealed_copy(path, &ignored);
+        int fd = sealed_copy(path, true, &ignored);
         if (fd != -1)
             snapshot_add(reading->snapshot, SNAPSHOT_PLUGIN, key, path, fd);
     }

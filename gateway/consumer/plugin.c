@@ -251,7 +251,7 @@ static struct plugin *load_copy(const struct copy *copy, const char *path, struc
 static bool load(const char *path, int sealed, const struct sluice_host *host,
                  struct plugin **plugin, struct error *error) {
     struct copy copy;
-    if (!copy_open(&copy, sealed < 0 ? sealed_copy(path, error) : sealed, error))
+    if (!copy_open(&copy, sealed < 0 ? sealed_copy(path, true, error) : sealed, error))
         return false;
     *plugin = find_same(&copy);
     if (*plugin) {

@@ -262,12 +262,13 @@ static h2o_socket_t *take_out(struct crowd *crowd, h2o_socket_t *old) {
     return fresh;
 }
 
-static void move(struct guest *guest, const struct reception *to) {
+/* False when there is no descriptor for it. */
+static bool move(struct guest *guest, const struct reception *to) {
     struct newcomer newcomer = {guest->kept.keeper, guest->after, NULL, NULL};
     h2o_socket_t *old = guest->socket, *fresh = take_out(guest->crowd, old);
     struct timeval now;
     if (fresh == NULL)
-        return;
+        return false;
     old->on_close.cb = NULL;
     newcomer.visit = visit_share(guest->kept.visit);
     newcomer.peer = guest->peer;
@@ -277,6 +278,7 @@ static void move(struct guest *guest, const struct reception *to) {
     add(to->crowd, fresh, newcomer);
     gettimeofday(&now, NULL);
     h2o_http1_accept(accept_of(to), fresh, now);
+    return true;
 }
 
 void crowd_move_idle(struct crowd *crowd, h2o_context_t *context, crowd_reception_fn reception,
@@ -285,10 +287,8 @@ void crowd_move_idle(struct crowd *crowd, h2o_context_t *context, crowd_receptio
     for (size_t left = crowd->count < most ? crowd->count : most; left > 0; left--) {
         struct guest *guest = guest_at(crowd->guests.next);
         const struct reception *to = reception(guest->kept.keeper);
-        if (to != NULL && to->crowd != crowd && is_idle(guest)) {
-            move(guest, to);
+        if (to != NULL && to->crowd != crowd && is_idle(guest) && move(guest, to))
             continue;
-        }
         h2o_linklist_unlink(&guest->link);
         h2o_linklist_insert(&crowd->guests, &guest->link); /* behind the others */
     }

@@ -1,5 +1,6 @@
 #include "process/answers.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,6 +213,7 @@ void answers_give(const char *question, int fd, struct thread *const *threads, u
     else
         fprintf(to, "unknown command: %s\n", question);
     fclose(to);
+    fcntl(fd, F_SETFL, 0); /* waits for a client that reads slowly */
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     send_all(fd, head, (size_t)snprintf(head, sizeof(head), "%d\n", status));
     send_all(fd, text, size);

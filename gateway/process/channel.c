@@ -30,6 +30,11 @@ bool channel_open(int ends[2]) {
     return true;
 }
 
+void channel_hurry(int channel) {
+    const struct timeval hardly = {.tv_usec = 50000};
+    setsockopt(channel, SOL_SOCKET, SO_SNDTIMEO, &hardly, sizeof(hardly));
+}
+
 static void put_descriptor(struct msghdr *message, union control *control, int fd) {
     memset(control, 0, sizeof(*control));
     message->msg_control = control->bytes;
@@ -87,17 +92,17 @@ static int take_descriptor(struct msghdr *message) {
     return fd;
 }
 
-int channel_receive(int channel, struct channel_message *message) {
+int channel_receive(int channel, bool wait, struct channel_message *message) {
     struct head head;
     struct iovec parts[2] = {{&head, sizeof(head)}, {message->text, CHANNEL_TEXT_MAX}};
     union control control;
     struct msghdr whole = {.msg_iov = parts,
                            .msg_iovlen = 2,
                            .msg_control = control.bytes,
-                           .msg_controllen = sizeof(control.bytes)};
+                           .msg_controllen = CMSG_LEN(sizeof(int))};
     ssize_t size;
     do
-        size = recvmsg(channel, &whole, MSG_CMSG_CLOEXEC);
+        size = recvmsg(channel, &whole, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
     while (size == -1 && errno == EINTR);
     if (size < (ssize_t)sizeof(head))
         return size == -1 ? -1 : 0;

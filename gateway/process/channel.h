@@ -43,15 +43,19 @@ struct channel_message {
 /* ends[0] is the supervisor's. False with errno. */
 bool channel_open(int ends[2]);
 
-/* Waits at most some seconds for room. fd: -1 for none; stays the caller's. False with errno when
-   the other end has gone, or takes nothing. */
+/* Waits at most some seconds for room, or after channel_hurry not at all. fd: -1 for none; stays
+   the caller's. False with errno when the other end has gone, or takes nothing. */
 bool channel_send(int channel, enum channel_kind kind, uint32_t number, const char *text, int fd);
 bool channel_send_bytes(int channel, enum channel_kind kind, uint32_t number, const void *bytes,
                         size_t size, int fd);
 bool channel_send_snapshot(int channel, const struct snapshot *snapshot);
 
-/* Waits for the next one; 0: the other end has gone; -1 with errno. */
-int channel_receive(int channel, struct channel_message *message);
+/* From now on whoever does not take what he is sent has it lost: he hangs. */
+void channel_hurry(int channel);
+
+/* The next one; 0: the other end has gone; -1 with errno. wait: for it to come; else EAGAIN when
+   none is there. At most one descriptor is taken of a message. */
+int channel_receive(int channel, bool wait, struct channel_message *message);
 
 /* An ENTRY's content into the snapshot. False when it is none. */
 bool channel_add_entry(struct snapshot *snapshot, struct channel_message *message);

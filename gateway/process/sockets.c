@@ -177,12 +177,17 @@ void sockets_settle(struct sockets *sockets, const struct snapshot *served) {
 
 size_t sockets_unused(const struct sockets *sockets) { return sockets->handed_over_count; }
 
+void sockets_close_unused(struct sockets *sockets) {
+    for (size_t i = 0; i < sockets->handed_over_count; i++)
+        close(sockets->handed_over[i].fd);
+    sockets->handed_over_count = 0;
+}
+
 void sockets_close(struct sockets *sockets) {
     if (sockets == NULL)
         return;
     drop_bound(sockets, NULL, NULL);
-    for (size_t i = 0; i < sockets->handed_over_count; i++)
-        close(sockets->handed_over[i].fd);
+    sockets_close_unused(sockets);
     free(sockets->handed_over);
     free(sockets);
 }

@@ -29,8 +29,9 @@ bool sockets_add(struct sockets *sockets, const struct manifest *manifest, unsig
 /* The snapshot is what is served: what it does not listen on is listened on no more. */
 void sockets_settle(struct sockets *sockets, const struct snapshot *served);
 
-/* Handed over and asked for by nobody. */
+/* Handed over and asked for by nobody: nobody would accept from them. */
 size_t sockets_unused(const struct sockets *sockets);
+void sockets_close_unused(struct sockets *sockets);
 
 /* Makes the snapshot's sockets the ones that a program executed next is handed. extra: another
    descriptor that stays open, or -1; returns its new number. */

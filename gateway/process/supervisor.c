@@ -91,6 +91,8 @@ static struct supervisor {
     struct page *trial_page;
 
     struct child worker;
+    pid_t old_worker; /* of the program before a restart; 0: none */
+    uint64_t old_until;
     enum life life;
     uint64_t began, served_since, restart_at, kill_at; /* 0: no such time */
     unsigned short_lives;
@@ -104,7 +106,8 @@ static struct supervisor {
 
     struct child trial;
     struct attempt attempt;
-    bool again; /* asked for while one was under way */
+    bool reopened; /* logs, while an attempt was under way */
+    bool again;    /* asked for while one was under way */
     enum wants again_why;
 
     char *control;
@@ -251,22 +254,37 @@ static bool note_culprit(struct supervisor *self, const char *path) {
     return culprit->count == CRASHES_MAX && now - culprit->at[0] < CRASHES_MS;
 }
 
-/* The plugin is not loaded any more, until a reload. */
+static bool is_of(const struct snapshot_entry *entry, const char *path) {
+    return entry->kind == SNAPSHOT_PLUGIN && entry->path != NULL &&
+           strncmp(entry->path, path, PAGE_PATH_MAX - 1) == 0;
+}
+
+/* The plugin is not loaded any more, by whatever name, until a reload. */
 static void bar(struct supervisor *self, const char *path) {
-    size_t count;
-    const struct snapshot_entry *entries = snapshot_entries(self->accepted, &count);
-    char *key = NULL;
-    for (size_t i = 0; i < count && key == NULL; i++)
-        if (entries[i].kind == SNAPSHOT_PLUGIN && entries[i].path != NULL &&
-            strncmp(entries[i].path, path, PAGE_PATH_MAX - 1) == 0)
-            key = strdup(entries[i].name);
-    if (key == NULL)
-        return;
-    snapshot_add(self->accepted, SNAPSHOT_BARRED, key, NULL, -1);
-    log_line(LOG_AT_ERROR,
-             "plugin %s ended %d workers within a minute: its routes answer 503 until a reload",
-             path, CRASHES_MAX);
-    free(key);
+    size_t count, barred = 0;
+    snapshot_entries(self->accepted, &count);
+    for (size_t i = 0, total; i < count; i++) {
+        const struct snapshot_entry *entry = &snapshot_entries(self->accepted, &total)[i];
+        if (!is_of(entry, path))
+            continue;
+        char *key = strdup(entry->name); /* adding moves the entries */
+        snapshot_add(self->accepted, SNAPSHOT_BARRED, key, NULL, -1);
+        free(key);
+        barred++;
+    }
+    if (barred > 0)
+        log_line(LOG_AT_ERROR,
+                 "plugin %s ended %d workers within a minute: its routes answer 503 until a reload",
+                 path, CRASHES_MAX);
+}
+
+/* The worker opens them anew under the descriptors that it has. */
+static void send_logs(const struct supervisor *self) {
+    struct snapshot *logs = snapshot_create();
+    snapshot_copy(logs, self->accepted, SNAPSHOT_LOG, NULL);
+    if (self->life == LIFE_SERVING && channel_send_snapshot(self->worker.channel, logs))
+        channel_send(self->worker.channel, CHANNEL_REOPEN, 0, "", -1);
+    snapshot_free(logs);
 }
 
 /* --- a new configuration --- */
@@ -317,7 +335,11 @@ static void accept_attempt(struct supervisor *self, const char *text) {
     attempt->snapshot = NULL;
     attempt->manifest = NULL;
     sockets_settle(self->sockets, self->accepted);
-    self->culprit_count = 0;
+    if (attempt->why == WANTS_RELOAD)
+        self->culprit_count = 0;
+    if (self->reopened)
+        send_logs(self); /* the worker was given the older ones */
+    self->reopened = false;
     add_one(&self->page->life.generation);
     add_one(&self->page->life.reloads);
     set_now(&self->page->life.reloaded_at);
@@ -356,6 +378,7 @@ static struct snapshot *begin_snapshot(const struct supervisor *self, enum wants
     snapshot_copy(snapshot, self->accepted, SNAPSHOT_FILE, NULL);
     snapshot_copy(snapshot, self->accepted, SNAPSHOT_PLUGIN, NULL);
     snapshot_copy(snapshot, self->accepted, SNAPSHOT_LOG, NULL);
+    snapshot_copy(snapshot, self->accepted, SNAPSHOT_BARRED, NULL);
     return snapshot;
 }
 
@@ -385,6 +408,11 @@ static int rank_of(enum wants why) {
 /* Merged with others that ask while one is under way. */
 static void want_attempt(struct supervisor *self, enum wants why, struct client *client) {
     bool busy = self->attempt.state != ATTEMPT_NONE;
+    if (self->stopping) {
+        if (client != NULL)
+            answer_client(client, EX_UNAVAILABLE, "the server is stopping\n");
+        return;
+    }
     if (client != NULL) {
         client->waits = why;
         client->waits_for_next = busy;
@@ -413,7 +441,8 @@ static void give_to_worker(struct supervisor *self) {
 
 static void tell_stop(struct supervisor *self, uint32_t ms, int code, uint32_t retry_ms) {
     char text[64];
-    snprintf(text, sizeof(text), "%u %d %u 1", ms, code, retry_ms);
+    /* at a restart another worker serves whoever waits to be accepted */
+    snprintf(text, sizeof(text), "%u %d %u %d", ms, code, retry_ms, code == 1012);
     if (self->worker.channel != -1)
         channel_send(self->worker.channel, CHANNEL_STOP, 0, text, -1);
 }
@@ -428,13 +457,23 @@ static int take_restart_client(struct supervisor *self) {
 
 static void hand_over(struct supervisor *self) {
     char number[16];
-    int extra = sockets_hand_over(self->accepted, take_restart_client(self));
+    int extra = sockets_hand_over(self->attempt.snapshot, take_restart_client(self));
     if (extra != -1) {
         snprintf(number, sizeof(number), "%d", extra);
         setenv("SLUICE_RESTART_CLIENT", number, 1);
     }
     snprintf(number, sizeof(number), "%d", fcntl(self->tickets_fd, F_DUPFD, TICKETS_LOWEST));
     setenv("SLUICE_TICKETS", number, 1);
+}
+
+/* It is still this process's child when the program is another. */
+static void export_old_worker(const struct supervisor *self) {
+    char text[64];
+    if (self->worker.pid == 0)
+        return;
+    snprintf(text, sizeof(text), "%ld %u", (long)self->worker.pid,
+             self->manifest->process.drain_ms + KILL_GRACE_MS);
+    setenv("SLUICE_OLD_WORKER", text, 1);
 }
 
 /* The old worker drains; this process becomes the new program, which has the sockets at once. */
@@ -445,6 +484,7 @@ static void become_new_program(struct supervisor *self) {
     hand_over(self);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    export_old_worker(self);
     execv(self->conf->program, self->conf->arguments);
     log_line(LOG_AT_ERROR, "%s can't be executed: %s", self->conf->program, strerror(errno));
     self->status = 1;
@@ -472,15 +512,26 @@ static void on_trial_ended(struct supervisor *self, int status) {
     refuse_attempt(self, text);
 }
 
+/* It has said all: whatever it does yet does not matter. Its end is heard of under no number. */
+static void dismiss_trial(struct supervisor *self) {
+    if (self->trial.pid != 0)
+        kill(self->trial.pid, SIGKILL);
+    child_forget(&self->trial);
+}
+
 static void on_trial_heard(struct supervisor *self) {
     struct channel_message *message = &self->message;
-    if (channel_receive(self->trial.channel, message) <= 0) {
+    int heard = channel_receive(self->trial.channel, false, message);
+    if (heard < 0 && errno == EAGAIN)
+        return;
+    if (heard <= 0) {
         close(self->trial.channel);
         self->trial.channel = -1;
         return;
     }
-    if (self->attempt.state != ATTEMPT_TRIED)
-        return;
+    if (message->fd != -1)
+        close(message->fd);
+    dismiss_trial(self);
     self->attempt.state = ATTEMPT_READY;
     self->attempt.deadline = 0;
     if (message->kind != CHANNEL_SERVING)
@@ -503,6 +554,7 @@ static void on_serving(struct supervisor *self) {
         return; /* it was told to stop meanwhile */
     self->life = LIFE_SERVING;
     self->kill_at = 0;
+    channel_hurry(self->worker.channel);
     self->served_since = now_ms();
     if (!self->has_served)
         add_one(&self->page->life.generation);
@@ -520,11 +572,15 @@ static void on_refused(struct supervisor *self) {
     fputs(self->message.text, stderr);
 }
 
-static void on_worker_heard(struct supervisor *self) {
-    if (channel_receive(self->worker.channel, &self->message) <= 0) {
+/* False when there was nothing more. */
+static bool on_worker_heard(struct supervisor *self) {
+    int heard = channel_receive(self->worker.channel, false, &self->message);
+    if (heard < 0 && errno == EAGAIN)
+        return false;
+    if (heard <= 0) {
         close(self->worker.channel);
         self->worker.channel = -1;
-        return;
+        return false;
     }
     if (self->message.fd != -1)
         close(self->message.fd);
@@ -532,6 +588,7 @@ static void on_worker_heard(struct supervisor *self) {
         on_serving(self);
     else if (self->message.kind == CHANNEL_REFUSED)
         on_refused(self);
+    return true;
 }
 
 /* How long until the next one; 0: at once; -1: no more. */
@@ -549,8 +606,8 @@ static void on_worker_ended(struct supervisor *self, int status) {
     pid_t pid = self->worker.pid;
     bool served = self->life == LIFE_SERVING;
     /* what it said last is still to be read */
-    while (self->worker.channel != -1 && self->life == LIFE_STARTING)
-        on_worker_heard(self);
+    while (self->worker.channel != -1 && self->life == LIFE_STARTING && on_worker_heard(self))
+        ;
     child_forget(&self->worker);
     self->kill_at = 0;
     if (self->life == LIFE_STOPPING) {
@@ -595,6 +652,17 @@ static void end_stuck(struct supervisor *self, unsigned thread) {
     kill(self->worker.pid, SIGKILL);
 }
 
+/* Its main thread hangs, in a constructor or a consumer's own thread_start. */
+static void end_late_change(struct supervisor *self) {
+    char where[512];
+    self->stuck_at = atomic_load(&self->page->thread[PAGE_MAIN].at);
+    page_describe(self->page, self->stuck_at, where, sizeof(where));
+    log_line(LOG_AT_ERROR, "worker %ld took more than %d s to change%s%s: ended",
+             (long)self->worker.pid, BUILD_MS / 1000, where[0] != '\0' ? ", in " : "", where);
+    self->was_stuck = true;
+    kill(self->worker.pid, SIGKILL);
+}
+
 /* Beats are counted, not time: when the supervisor itself was held up nobody is to blame. */
 static void look_at_ticks(struct supervisor *self) {
     unsigned threads = atomic_load(&self->page->threads);
@@ -614,6 +682,14 @@ static void look_at_ticks(struct supervisor *self) {
 
 /* --- stop --- */
 
+/* The worker's own sockets are the last ones: when it closes them connects are refused. */
+static void stop_listening(struct supervisor *self) {
+    snapshot_drop(self->accepted, SNAPSHOT_SOCKET);
+    if (self->attempt.snapshot != NULL)
+        snapshot_drop(self->attempt.snapshot, SNAPSHOT_SOCKET);
+    sockets_settle(self->sockets, self->accepted);
+}
+
 /* Again: at once. */
 static void stop(struct supervisor *self) {
     uint32_t ms = self->stopping ? 0 : self->manifest->process.drain_ms;
@@ -626,8 +702,21 @@ static void stop(struct supervisor *self) {
         return;
     }
     tell_stop(self, ms, 1001, 0);
+    stop_listening(self);
     self->life = LIFE_STOPPING;
     self->kill_at = now_ms() + ms + KILL_GRACE_MS;
+}
+
+/* A worker of the program before: it is to end by then. */
+static void adopt_old_worker(struct supervisor *self) {
+    const char *text = getenv("SLUICE_OLD_WORKER");
+    long pid;
+    unsigned ms;
+    if (text != NULL && sscanf(text, "%ld %u", &pid, &ms) == 2 && pid > 1) {
+        self->old_worker = (pid_t)pid;
+        self->old_until = now_ms() + ms;
+    }
+    unsetenv("SLUICE_OLD_WORKER");
 }
 
 /* Somebody waits since the program was another one. */
@@ -655,11 +744,11 @@ static bool open_error_log(const struct supervisor *self) {
     return path == NULL || log != NULL;
 }
 
-/* All logs anew, under the descriptors that the accepted snapshot has. */
-static bool reopen_logs(struct supervisor *self) {
+/* All logs anew, under the descriptors that the snapshot has. */
+static bool reopen_logs_of(const struct snapshot *snapshot) {
     size_t count;
     bool all = true;
-    const struct snapshot_entry *entries = snapshot_entries(self->accepted, &count);
+    const struct snapshot_entry *entries = snapshot_entries(snapshot, &count);
     for (size_t i = 0; i < count; i++) {
         if (entries[i].kind != SNAPSHOT_LOG)
             continue;
@@ -671,19 +760,24 @@ static bool reopen_logs(struct supervisor *self) {
             log_line(LOG_AT_ERROR, "can't open %s again: %s", entries[i].name, strerror(errno));
         all = all && opened;
     }
+    return all;
+}
+
+/* Also of one that is on its way: it would go on with the old files. */
+static bool reopen_logs(struct supervisor *self) {
+    bool all = reopen_logs_of(self->accepted);
+    if (self->attempt.snapshot != NULL)
+        all = reopen_logs_of(self->attempt.snapshot) && all;
     return open_error_log(self) && all;
 }
 
 static void reopen(struct supervisor *self, struct client *client) {
-    struct snapshot *logs = snapshot_create();
+    self->reopened = self->attempt.state != ATTEMPT_NONE;
     if (!reopen_logs(self) && client != NULL) {
         answer_client(client, EX_CANTCREAT, "a log could not be opened: see the error log\n");
         client = NULL;
     }
-    snapshot_copy(logs, self->accepted, SNAPSHOT_LOG, NULL);
-    if (self->life == LIFE_SERVING && channel_send_snapshot(self->worker.channel, logs))
-        channel_send(self->worker.channel, CHANNEL_REOPEN, 0, "", -1);
-    snapshot_free(logs);
+    send_logs(self);
     want_attempt(self, WANTS_REOPEN, client);
 }
 
@@ -751,6 +845,8 @@ static void reap(struct supervisor *self) {
             on_worker_ended(self, status);
         else if (pid == self->trial.pid)
             on_trial_ended(self, status);
+        else if (pid == self->old_worker)
+            self->old_worker = 0;
     }
 }
 
@@ -816,12 +912,17 @@ static void on_beat(struct supervisor *self) {
         self->kill_at = 0;
         kill(self->worker.pid, SIGKILL);
     }
+    if (self->old_worker != 0 && now >= self->old_until) {
+        log_line(LOG_AT_ERROR, "worker %ld took too long to stop: ended", (long)self->old_worker);
+        kill(self->old_worker, SIGKILL);
+        self->old_worker = 0;
+    }
     if (self->attempt.deadline != 0 && now >= self->attempt.deadline) {
         self->attempt.deadline = 0;
         if (self->attempt.state == ATTEMPT_TRIED && self->trial.pid != 0)
             kill(self->trial.pid, SIGKILL);
         else if (self->attempt.state == ATTEMPT_BUILDING)
-            end_stuck(self, 0);
+            end_late_change(self);
     }
     if (self->restart_at != 0 && now >= self->restart_at)
         start_worker(self);
@@ -953,8 +1054,9 @@ static bool take_first(struct supervisor *self) {
         return false;
     }
     if (sockets_unused(self->sockets) > 0)
-        log_line(LOG_AT_WARNING, "%zu sockets were handed over that no `listen` asks for",
+        log_line(LOG_AT_WARNING, "%zu sockets were handed over that no `listen` asks for: closed",
                  sockets_unused(self->sockets));
+    sockets_close_unused(self->sockets);
     return write_pid(self) && open_control(self);
 }
 
@@ -991,6 +1093,7 @@ int supervisor_run(const struct supervisor_conf *conf) {
     rights_raise_descriptors();
     self->sockets = sockets_create();
     adopt_restart_client(self);
+    adopt_old_worker(self);
     if (!make_pages(self)) {
         log_line(LOG_AT_ERROR, "no memory to share with a worker: %s", strerror(errno));
         self->status = 1;

@@ -83,7 +83,7 @@ static struct worker {
     struct offload *pool;
     uint32_t drain_ms;
 
-    bool has_pid_file, is_confined;
+    bool has_pid_file, is_confined, is_supervised;
     sigset_t signals;
     struct channel_message message;
 } worker;
@@ -184,6 +184,24 @@ static void add_served(struct worker *self, const char *key, struct listener *li
     added->listener = listener;
 }
 
+static bool is_wanted(const struct config *config, const char *key) {
+    for (size_t i = 0; i < config->listener_count; i++)
+        if (strcmp(config->listeners[i].key, key) == 0)
+            return true;
+    return false;
+}
+
+static void close_unwanted(struct worker *self, const struct config *config) {
+    size_t kept = 0;
+    for (size_t i = 0; i < self->served_count; i++) {
+        if (is_wanted(config, self->served[i].key))
+            self->served[kept++] = self->served[i];
+        else
+            listener_close(self->served[i].listener);
+    }
+    self->served_count = kept;
+}
+
 /* The configuration's listeners in its order: those that are there, and new ones. NULL when one
    can't be had: said. */
 static struct listener **gather_listeners(struct worker *self, const struct config *config) {
@@ -204,18 +222,13 @@ static struct listener **gather_listeners(struct worker *self, const struct conf
             log_line(LOG_AT_ERROR, "%s:%zu: %s", wanted->place.file, wanted->place.line,
                      error.text);
             free(listeners);
+            if (self->generation != NULL)
+                close_unwanted(self, current(self));
             return NULL;
         }
         add_served(self, key, listeners[i]);
     }
     return listeners;
-}
-
-static bool is_wanted(const struct config *config, const char *key) {
-    for (size_t i = 0; i < config->listener_count; i++)
-        if (strcmp(config->listeners[i].key, key) == 0)
-            return true;
-    return false;
 }
 
 /* --- threads --- */
@@ -332,17 +345,6 @@ static void drop_all(struct worker *self, struct change *change) {
     if (!thread_call(self->threads[0], drop, change, CALL_MS))
         log_line(LOG_AT_ERROR, "a refused generation could not be freed: thread 0 is held");
     generation_settle(change->generation, true);
-}
-
-static void close_unwanted(struct worker *self, const struct config *config) {
-    size_t kept = 0;
-    for (size_t i = 0; i < self->served_count; i++) {
-        if (is_wanted(config, self->served[i].key))
-            self->served[kept++] = self->served[i];
-        else
-            listener_close(self->served[i].listener);
-    }
-    self->served_count = kept;
 }
 
 static void keep_older(struct worker *self, struct generation *generation) {
@@ -464,13 +466,14 @@ static uint64_t now_ms(void) {
 /* Whether somebody wants the end at once: a second signal, or a second STOP. */
 static bool is_hurried(struct worker *self) {
     const struct timespec none = {0, 0};
-    int number = sigtimedwait(&self->signals, NULL, &none);
-    if (number == SIGTERM || number == SIGINT)
-        return true;
     struct pollfd channel = {.fd = self->channel, .events = POLLIN};
+    if (!self->is_supervised) {
+        int number = sigtimedwait(&self->signals, NULL, &none);
+        return number == SIGTERM || number == SIGINT;
+    }
     if (self->channel == -1 || poll(&channel, 1, 0) <= 0)
         return false;
-    if (channel_receive(self->channel, &self->message) <= 0) {
+    if (channel_receive(self->channel, true, &self->message) <= 0) {
         close(self->channel);
         self->channel = -1;
         return false;
@@ -685,13 +688,15 @@ int worker_run_alone(struct config *config) {
         config_free(config);
         return 1;
     }
-    const char *pid_path = config->pid_file;
+    char *pid_path = config->pid_file == NULL ? NULL : strdup(config->pid_file);
     self->is_confined = enter_sandbox(config, false); /* its plugins are loaded already */
     if (!begin(self, config)) {
         if (self->generation == NULL)
             remove_pid(self, pid_path);
+        free(pid_path);
         return 1;
     }
+    free(pid_path);
     say_ready(self);
     wait_alone(self, signals);
     const struct thread_end end = {.ms = self->drain_ms, .code = 1001};
@@ -818,7 +823,7 @@ enum heard { HEARD, HEARD_STOP, HEARD_NOTHING };
 
 static enum heard hear(struct worker *self, struct thread_end *end) {
     struct channel_message *message = &self->message;
-    if (channel_receive(self->channel, message) <= 0) {
+    if (channel_receive(self->channel, true, message) <= 0) {
         /* The supervisor has gone: a new one opens the addresses anew. */
         log_line(LOG_AT_ERROR, "the supervisor is gone");
         *end = (struct thread_end){.ms = self->drain_ms, .code = 1001};
@@ -849,7 +854,9 @@ int worker_run(int channel, worker_load_fn load) {
     enum heard heard = HEARD;
     self->channel = channel;
     self->load = load;
-    close(block_signals(self)); /* they are the supervisor's */
+    self->is_supervised = true;
+    /* A terminal or systemd may send them to all processes, but they are the supervisor's. */
+    close(block_signals(self));
     page_enter(PAGE_MAIN);
     crash_watch();
     while (heard == HEARD) {
@@ -871,7 +878,7 @@ int worker_try(int channel, worker_load_fn load) {
     page_enter(PAGE_MAIN);
     crash_watch();
     for (;;) {
-        if (channel_receive(channel, &self->message) <= 0)
+        if (channel_receive(channel, true, &self->message) <= 0)
             return EX_SOFTWARE;
         if (self->message.kind == CHANNEL_BUILD)
             break;

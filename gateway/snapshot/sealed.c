@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #ifndef MFD_EXEC /* Linux 6.3; older headers lack it */
+#define MFD_NOEXEC_SEAL 0x0008U
 #define MFD_EXEC 0x0010U
 #endif
 
@@ -43,9 +44,9 @@ static int open_file(const char *path, struct error *error) {
     return -1;
 }
 
-static int create_memory_file(struct error *error) {
+static int create_memory_file(bool runs, struct error *error) {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-    int fd = memfd_create("sluice", flags | MFD_EXEC);
+    int fd = memfd_create("sluice", flags | (runs ? MFD_EXEC : MFD_NOEXEC_SEAL));
     if (fd < 0 && errno == EINVAL) /* a kernel before 6.3: every memory file may be executed */
         fd = memfd_create("sluice", flags);
     if (fd < 0 && errno == EACCES)
@@ -89,11 +90,11 @@ static bool copy_bytes(int from, int to, struct error *error) {
     }
 }
 
-int sealed_copy(const char *path, struct error *error) {
+int sealed_copy(const char *path, bool runs, struct error *error) {
     int file = open_file(path, error);
     if (file < 0)
         return -1;
-    int copy = create_memory_file(error);
+    int copy = create_memory_file(runs, error);
     bool ok = copy >= 0 && copy_bytes(file, copy, error);
     if (ok && fcntl(copy, F_ADD_SEALS, SEALS) != 0)
         ok = error_set(error, "cannot be sealed in memory: %s", strerror(errno));
@@ -105,4 +106,7 @@ int sealed_copy(const char *path, struct error *error) {
     return -1;
 }
 
-bool sealed_is(int fd) { return fcntl(fd, F_GET_SEALS) == SEALS; }
+bool sealed_is(int fd) {
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals != -1 && (seals & SEALS) == SEALS;
+}

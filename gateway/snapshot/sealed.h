@@ -13,9 +13,9 @@
 #define SEALED_BYTES_MAX (512u << 20)
 
 /* Copies the regular file at path; returns the copy's descriptor, close-on-exec, which the caller
-   closes. -1 with a predicate that belongs behind the file's name: "cannot be opened: …", "is a
-   directory, not a file", "is larger than …". */
-int sealed_copy(const char *path, struct error *error);
+   closes. runs: it holds code, to be mapped as such. -1 with a predicate that belongs behind the
+   file's name: "cannot be opened: …", "is a directory, not a file", "is larger than …". */
+int sealed_copy(const char *path, bool runs, struct error *error);
 
 /* Whether the descriptor is such a copy. */
 bool sealed_is(int fd);

@@ -27,17 +27,30 @@ struct snapshot *snapshot_create(void) {
     return snapshot;
 }
 
+static void free_entry(struct snapshot_entry *entry) {
+    if (entry->fd != -1)
+        close(entry->fd);
+    free(entry->name);
+    free(entry->path);
+}
+
+void snapshot_drop(struct snapshot *snapshot, enum snapshot_kind kind) {
+    size_t kept = 0;
+    for (size_t i = 0; i < snapshot->count; i++) {
+        if (snapshot->entries[i].kind == kind)
+            free_entry(&snapshot->entries[i]);
+        else
+            snapshot->entries[kept++] = snapshot->entries[i];
+    }
+    snapshot->count = kept;
+}
+
 void snapshot_free(struct snapshot *snapshot) {
     if (snapshot == NULL)
         return;
     assert(used != snapshot);
-    for (size_t i = 0; i < snapshot->count; i++) {
-        struct snapshot_entry *entry = &snapshot->entries[i];
-        if (entry->fd != -1)
-            close(entry->fd);
-        free(entry->name);
-        free(entry->path);
-    }
+    for (size_t i = 0; i < snapshot->count; i++)
+        free_entry(&snapshot->entries[i]);
     free(snapshot->entries);
     free(snapshot);
 }
@@ -115,7 +128,7 @@ static int open_again(int fd) {
 /* What can't be copied is left to whoever opens it: he says why. */
 static void record_file(const char *path) {
     struct error ignored;
-    int fd = sealed_copy(path, &ignored);
+    int fd = sealed_copy(path, false, &ignored);
     if (fd != -1)
         snapshot_add(recording, recorded_kind, path, NULL, fd);
 }
@@ -129,7 +142,11 @@ int snapshot_open(const char *path) {
     if (recording != NULL && snapshot_file(path) == NULL)
         record_file(path);
     const struct snapshot_entry *entry = snapshot_file(path);
-    return entry != NULL ? open_again(entry->fd) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (entry != NULL)
+        return open_again(entry->fd);
+    /* Who records must not wait for the other end of a pipe; who loads says what is wrong with it.
+     */
+    return recording != NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 }
 
 static int open_log(const char *path) {

@@ -47,6 +47,9 @@ void snapshot_free(struct snapshot *snapshot);
 void snapshot_add(struct snapshot *snapshot, enum snapshot_kind kind, const char *name,
                   const char *path, int fd);
 
+/* Takes the entries of a kind out, and closes their descriptors. */
+void snapshot_drop(struct snapshot *snapshot, enum snapshot_kind kind);
+
 /* The first entry of that kind and name, or NULL; borrowed. */
 const struct snapshot_entry *snapshot_find(const struct snapshot *snapshot, enum snapshot_kind kind,
                                            const char *name);
