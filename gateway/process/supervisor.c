@@ -44,7 +44,7 @@
 #define CLIENTS_MAX 32
 #define CLIENT_MS 5000 /* for a client of the control socket to ask */
 
-enum wants { WANTS_UNKNOWN, WANTS_RELOAD, WANTS_REOPEN, WANTS_STOP, WANTS_RESTART };
+enum wants { WANTS_UNKNOWN, WANTS_RELOAD, WANTS_REOPEN, WANTS_STOP, WANTS_RESTART, WANTS_SERVING };
 
 /* A client of the control socket. */
 struct client {
@@ -727,7 +727,7 @@ static void adopt_restart_client(struct supervisor *self) {
     int fd = (int)strtol(number, NULL, 10);
     unsetenv("SLUICE_RESTART_CLIENT");
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
-        self->clients[0] = (struct client){.fd = fd, .waits = WANTS_RESTART, .since = now_ms()};
+        self->clients[0] = (struct client){.fd = fd, .waits = WANTS_SERVING, .since = now_ms()};
 }
 
 /* --- logs --- */
@@ -895,7 +895,7 @@ static void end_late_clients(struct supervisor *self, uint64_t now) {
             continue;
         if (client->waits == WANTS_UNKNOWN && now - client->since >= CLIENT_MS)
             answer_client(client, EX_USAGE, "no command came\n");
-        else if (client->waits == WANTS_RESTART && self->life == LIFE_SERVING)
+        else if (client->waits == WANTS_SERVING && self->life == LIFE_SERVING)
             answer_client(client, EX_OK, "restarted\n");
     }
 }
