@@ -147,8 +147,11 @@ class Server {
   #ended;
   #heard = new Set();
 
-  constructor(file) {
-    this.#child = spawn(program, ['-c', file], { stdio: ['ignore', 'pipe', 'pipe'] });
+  /** `launcher`: a command before the program's own, which becomes it. */
+  constructor(file, { launcher = [], env = {} } = {}) {
+    this.file = file;
+    const [command, ...rest] = [...launcher, program, '-c', file];
+    this.#child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     this.#ended = new Promise((resolve) => {
       this.#child.once('close', (code, signal) => resolve(code ?? signal));
       this.#child.once('error', (fault) => {
@@ -238,9 +241,9 @@ class Server {
  * Starts the program with the configuration's text and waits until it is ready. It is stopped, and
  * must end well, when the test file ends.
  */
-export async function start(text, folder) {
+export async function start(text, folder, options) {
   const whole = withRing(text);
-  const server = new Server(writeConfiguration(whole, folder));
+  const server = new Server(writeConfiguration(whole, folder), options);
   let stopped = false;
   const stop = server.stop.bind(server);
   server.stop = async () => { stopped = true; await stop(); };
@@ -258,8 +261,8 @@ export async function start(text, folder) {
 }
 
 /** Starts the program without waiting and without an expected end: for starts that fail. */
-export function launch(file) {
-  const server = new Server(file);
+export function launch(file, options) {
+  const server = new Server(file, options);
   cleanups.push(() => server.kill());
   return server;
 }
