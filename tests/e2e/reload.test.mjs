@@ -11,21 +11,15 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import tls from 'node:tls';
 import { connect } from './support/client.mjs';
-import { ask, order, refused, statusOf } from './support/command.mjs';
+import { ask, order, refused, servedForASecond, statusOf } from './support/command.mjs';
 import { Load } from './support/load.mjs';
 import { resident } from './support/memory.mjs';
 import { probe, Prober } from './support/prober.mjs';
-import { makeCertificate, slowness, start, temporaryFolder, testPlugins, writeConfiguration } from './support/server.mjs';
+import { makeCertificate, mayCrash, slowness, start, temporaryFolder, testPlugins, writeConfiguration } from './support/server.mjs';
 import { until } from './support/wait.mjs';
 
 const sanitized = slowness > 1;
 const odd = (name) => path.join(testPlugins, 'odd', `${name}.so`);
-
-// A sanitizer would say at length what is meant to happen here.
-const env = {
-  ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:handle_segv=0`,
-  TSAN_OPTIONS: `${process.env.TSAN_OPTIONS ?? ''}:handle_segv=0`,
-};
 
 const configuration = `
 listen:
@@ -57,7 +51,7 @@ function makeFolder() {
 
 async function begin(text = configuration) {
   const folder = makeFolder();
-  const server = await start(text, folder, { env });
+  const server = await start(text, folder, { env: mayCrash });
   return { server, folder };
 }
 
@@ -201,13 +195,6 @@ describe('a broken configuration', () => {
     await server.stop();
   });
 });
-
-/** Waits until the worker is older than a second and its start. */
-async function servedForASecond(server) {
-  const { worker } = await statusOf(server);
-  const began = Number(fs.readFileSync(`/proc/${worker}/stat`, 'utf8').split(') ')[1].split(' ')[19]) / 100;
-  await until('a second of service', () => Number(fs.readFileSync('/proc/uptime', 'utf8').split(' ')[0]) - began > 1.5);
-}
 
 describe('a new configuration', () => {
   test('is for new connections, and for the next request of those that were kept', async (t) => {

@@ -19,6 +19,10 @@ export const logs = process.env.SLUICE_TEST_LOGS ?? path.join(repository, 'build
 /** Waiting times are multiplied by this: sanitizers make the program slow. */
 export const slowness = Number(process.env.SLUICE_SLOWNESS ?? 1);
 
+/** The environment of a program that is meant to crash: a sanitizer would say so at length. */
+export const mayCrash = Object.fromEntries(['ASAN_OPTIONS', 'TSAN_OPTIONS'].map((name) =>
+  [name, `${process.env[name] ?? ''}:handle_segv=0`]));
+
 /** AUTO, ON or OFF: how each program that a test starts reads and writes WebSockets, unless the
  * test's configuration says it. */
 const ring = process.env.SLUICE_IO_URING;
