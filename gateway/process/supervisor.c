@@ -244,13 +244,16 @@ static struct culprit *find_culprit(struct supervisor *self, const char *path) {
     return oldest;
 }
 
-/* Whether that was one crash too many. */
-static bool note_culprit(struct supervisor *self, const char *path) {
+/* Whether that was one crash too many: ten in a minute, or as many as would end the program. Of the
+   two, losing one plugin's routes is better; but not at the first start, which somebody watches. */
+static bool note_culprit(struct supervisor *self, const char *path, bool ends_program) {
     struct culprit *culprit = find_culprit(self, path);
     uint64_t now = now_ms();
     if (culprit->count == CRASHES_MAX)
         memmove(culprit->at, culprit->at + 1, sizeof(culprit->at[0]) * --culprit->count);
     culprit->at[culprit->count++] = now;
+    if (ends_program && self->has_served && culprit->count >= SHORT_LIVES_MAX)
+        return true;
     return culprit->count == CRASHES_MAX && now - culprit->at[0] < CRASHES_MS;
 }
 
@@ -260,7 +263,7 @@ static bool is_of(const struct snapshot_entry *entry, const char *path) {
 }
 
 /* The plugin is not loaded any more, by whatever name, until a reload. */
-static void bar(struct supervisor *self, const char *path) {
+static bool bar(struct supervisor *self, const char *path) {
     size_t count, barred = 0;
     snapshot_entries(self->accepted, &count);
     for (size_t i = 0, total; i < count; i++) {
@@ -274,8 +277,9 @@ static void bar(struct supervisor *self, const char *path) {
     }
     if (barred > 0)
         log_line(LOG_AT_ERROR,
-                 "plugin %s ended %d workers within a minute: its routes answer 503 until a reload",
-                 path, CRASHES_MAX);
+                 "plugin %s ended %u workers within a minute: its routes answer 503 until a reload",
+                 path, find_culprit(self, path)->count);
+    return barred > 0;
 }
 
 /* The worker opens them anew under the descriptors that it has. */
@@ -625,9 +629,11 @@ static void on_worker_ended(struct supervisor *self, int status) {
         refuse_attempt(self, "the worker ended while it changed to the new configuration\n");
     char path[PAGE_PATH_MAX];
     find_path(self, path);
-    if (path[0] != '\0' && note_culprit(self, path))
-        bar(self, path);
     int wait = judge_life(self, served);
+    if (path[0] != '\0' && note_culprit(self, path, wait < 0) && bar(self, path)) {
+        self->short_lives = 0;
+        wait = BACK_OFF_MS;
+    }
     if (wait < 0) {
         log_line(LOG_AT_ERROR, "%d workers in a row served for less than a second: giving up",
                  SHORT_LIVES_MAX);

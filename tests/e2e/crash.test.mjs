@@ -144,6 +144,27 @@ describe('a consumer that crashes', { concurrency: 5 }, () => {
   });
 });
 
+describe('a consumer that crashes as soon as it is there', () => {
+  test('costs its own routes, not the program', { skip: sanitized && 'a sanitized build does not know who it was' }, async () => {
+    const server = await begin();
+    const refusal = () => new Promise((resolve) => {
+      const client = new Client(server.wsUrl('/bad/room/'));
+      client.socket.on('unexpected-response', (_, response) => resolve(response.statusCode));
+      client.socket.on('open', () => client.send('segv'));
+      client.socket.on('close', () => resolve(0));
+    });
+    await until('its route to answer 503', async () => await refusal() === 503);
+    assert.match(server.log, /error: plugin \S+\/misbehaving\.so ended [5-9] workers within a minute: its routes answer 503/);
+    assert.doesNotMatch(server.log, /giving up/);
+    await echoes(server);
+    await order(server, 'reload');
+    const client = await say(server, 'hello');
+    assert.equal(await client.next(), 'hello');
+    await client.close();
+    await server.stop();
+  });
+});
+
 describe('a consumer that holds its thread', { concurrency: 4 }, () => {
   for (const [what, word] of [['spins', 'spin'], ['blocks for 30 s', 'block 30000']]) {
     test(`and ${what} is named and ended at the time limit; others are served meanwhile`, async () => {
