@@ -511,6 +511,9 @@ static void on_trial_ended(struct supervisor *self, int status) {
                  WTERMSIG(status) == SIGKILL ? "the time limit"
                                              : signal_name(WTERMSIG(status), name, sizeof(name)),
                  where[0] != '\0' ? " in " : "", where);
+    else if (WEXITSTATUS(status) == EX_NOUSER)
+        snprintf(text, sizeof(text), "the server can't become user %s: see the log\n",
+                 self->attempt.manifest->process.user);
     else
         snprintf(text, sizeof(text), "the trial ended with status %d\n", WEXITSTATUS(status));
     refuse_attempt(self, text);
@@ -621,7 +624,9 @@ static void on_worker_ended(struct supervisor *self, int status) {
     }
     self->life = LIFE_NONE;
     if (!self->has_served && WIFEXITED(status)) {
-        self->status = self->refused != 0 ? self->refused : WEXITSTATUS(status);
+        self->status = self->refused != 0                 ? self->refused
+                       : WEXITSTATUS(status) == EX_NOUSER ? EX_CONFIG
+                                                          : WEXITSTATUS(status);
         return;
     }
     say_end(self, pid, status);
