@@ -418,6 +418,20 @@ describe('restart', () => {
     await server.stop();
   });
 
+  test('to an address in use is refused and ends nothing', async (t) => {
+    const { server } = await begin(numbered(1));
+    const client = await connect(server.wsUrl('/echo/'));
+    rewrite(server, withListener(numbered(2), await takenPort(t)));
+    const { code, err } = await ask(server, 'restart');
+    assert.equal(code, 78);
+    assert.match(err, /in use/);
+    client.send('still here');
+    assert.equal(await client.next(), 'still here');
+    assert.equal((await generationOf(server.url('/static/small.txt'))).generation, 1);
+    await client.close();
+    await server.stop();
+  });
+
   test('a configuration that is wrong is refused and ends nothing', async () => {
     const { server } = await begin(numbered(1));
     const client = await connect(server.wsUrl('/echo/'));

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import tls from 'node:tls';
 import { connect } from './support/client.mjs';
-import { order, refused, servedForASecond } from './support/command.mjs';
+import { order, refused, servedForASecond, statusOf } from './support/command.mjs';
 import { probe, Prober } from './support/prober.mjs';
 import { launch, makeCertificate, repository, start, temporaryFolder, writeConfiguration } from './support/server.mjs';
 import { until } from './support/wait.mjs';
@@ -122,6 +122,17 @@ describe('with a user', { skip: notRoot }, () => {
     assert.equal(new Set(seen).size, 3);
     await killWorker(server);
     assert.equal(await fingerprint(server), seen[2]);
+    await server.stop();
+  });
+
+  test('a restart takes such a key too, and the new worker has no more rights', async () => {
+    const { server, folder } = await beginSecure();
+    const before = await fingerprint(server);
+    makeCertificate(folder);
+    fs.chmodSync(path.join(folder, 'key.pem'), 0o600);
+    assert.match(await order(server, 'restart'), /restarted/);
+    assert.notEqual(await fingerprint(server), before);
+    assertUnprivileged((await statusOf(server)).worker);
     await server.stop();
   });
 
