@@ -30,17 +30,23 @@ struct server {
     h2o_accept_ctx_t accept;
 };
 
-/* Before the context is made: the handlers are the test's. */
-static inline void server_configure(struct server *server) {
-    signal(SIGPIPE, SIG_IGN);
+/* Before the context is made: the handlers are the test's. Another configuration on the loop of one
+ * that there is. */
+static inline void server_configure_beside(struct server *server, struct loop *loop) {
     memset(server, 0, sizeof(*server));
-    server->loop = loop_create(0);
-    loop_enter(server->loop);
+    server->loop = loop;
     h2o_config_init(&server->config);
     server->config.http1.upgrade_to_http2 = 0;
     server->host =
         h2o_config_register_host(&server->config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
     server->path = h2o_config_register_path(server->host, "/", 0);
+}
+
+static inline void server_configure(struct server *server) {
+    signal(SIGPIPE, SIG_IGN);
+    struct loop *loop = loop_create(0);
+    loop_enter(loop);
+    server_configure_beside(server, loop);
 }
 
 static inline void server_start(struct server *server) {
@@ -50,13 +56,18 @@ static inline void server_start(struct server *server) {
 
 static inline void server_turn(struct server *server) { loop_turn(server->loop, 10); }
 
-/* Every connection has ended by now. */
-static inline void server_end(struct server *server) {
+/* Every connection of this configuration has ended by now; the loop goes on. */
+static inline void server_dispose(struct server *server) {
     server_turn(server);
     if (h2o_timeout_is_linked(&server->context.http2._graceful_shutdown_timeout))
         h2o_timeout_unlink(&server->context.http2._graceful_shutdown_timeout);
     h2o_context_dispose(&server->context);
     h2o_config_dispose(&server->config);
+}
+
+/* The loop's last one. */
+static inline void server_end(struct server *server) {
+    server_dispose(server);
     plain_transport_free(server->loop);
     loop_free(server->loop);
 }
