@@ -95,6 +95,22 @@ START_TEST(one_that_is_always_slow_says_so_once_in_a_while) {
 }
 END_TEST
 
+/* A consumer's hook that sends to a group runs the hooks of that route's others within it. */
+START_TEST(the_page_says_which_hook_runs_innermost) {
+    page_enter(1);
+    slow.page_name = page_name("/slow/", "sleepy", "/sleepy.so");
+    other.page_name = page_name("/other/", "sleepy", "/sleepy.so");
+    struct hook outer = hook_enter(&slow, HOOK_RECEIVE);
+    ck_assert_uint_eq(page_at(), slow.page_name << 8 | HOOK_RECEIVE);
+    struct hook inner = hook_enter(&other, HOOK_EVENT);
+    ck_assert_uint_eq(page_at(), other.page_name << 8 | HOOK_EVENT);
+    hook_leave(&inner);
+    ck_assert_uint_eq(page_at(), slow.page_name << 8 | HOOK_RECEIVE);
+    hook_leave(&outer);
+    ck_assert_uint_eq(page_at(), 0);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("hook");
     TCase *all = tcase_create("all");
@@ -102,6 +118,7 @@ int main(void) {
     tcase_add_test(all, a_hook_over_budget_is_named_with_its_route_and_consumer);
     tcase_add_test(all, one_within_its_budget_is_not);
     tcase_add_test(all, one_that_is_always_slow_says_so_once_in_a_while);
+    tcase_add_test(all, the_page_says_which_hook_runs_innermost);
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
