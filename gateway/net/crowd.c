@@ -285,7 +285,8 @@ void crowd_move_idle(struct crowd *crowd, h2o_context_t *context, crowd_receptio
                      size_t most) {
     mark_guests(crowd, context);
     for (size_t left = crowd->count < most ? crowd->count : most; left > 0; left--) {
-        struct guest *guest = guest_at(crowd->guests.next);
+        /* move() unlinks whom it frees, which the analyzer does not see */
+        struct guest *guest = guest_at(crowd->guests.next); // NOLINT(clang-analyzer-unix.Malloc)
         const struct reception *to = reception(guest->kept.keeper);
         if (to != NULL && to->crowd != crowd && is_idle(guest) && move(guest, to))
             continue;
