@@ -36,6 +36,7 @@ struct acceptor {
     size_t listening_count; /* 0: stopped */
 
     struct timer pause;
+    struct loop_entry end; /* frees it */
 
     struct keeper keeper;
     struct crowd *upgraded; /* WebSockets over TLS */
@@ -54,12 +55,17 @@ static bool may_log(atomic_uint_least64_t *logged_at, uint64_t now) {
 
 /* --- a connection's begin and end --- */
 
-static void free_when_done(struct acceptor *acceptor) {
-    if (acceptor->listening_count != 0 || acceptor->open != 0)
-        return;
+static void free_acceptor(struct loop_entry *entry) {
+    struct acceptor *acceptor = H2O_STRUCT_FROM_MEMBER(struct acceptor, end, entry);
     introductions_free(acceptor->introductions);
     crowd_free(acceptor->upgraded);
     free(acceptor);
+}
+
+/* At the end of the turn: whoever ends a connection may still use it. */
+static void free_when_done(struct acceptor *acceptor) {
+    if (acceptor->listening_count == 0 && acceptor->open == 0)
+        loop_queue(acceptor->loop, LOOP_ENDS, &acceptor->end);
 }
 
 static void count_out(struct keeper *keeper) {
@@ -129,9 +135,9 @@ static void refuse(const struct acceptor *acceptor, h2o_socket_t *socket, const 
 static void serve(struct acceptor *acceptor, h2o_socket_t *socket) {
     struct visit *visit;
     if (is_one_too_many(acceptor, socket, &visit)) {
-        count_out(&acceptor->keeper);
         limits_hit(LIMIT_ADDRESS_CONNECTIONS);
         refuse(acceptor, socket, "429 Too Many Requests");
+        count_out(&acceptor->keeper);
         return;
     }
     crowd_admit(acceptor->reception, socket,
@@ -208,19 +214,23 @@ static void pause_accepting(struct acceptor *acceptor, int number) {
         acceptor->name, strerror(number));
 }
 
+/* Whether the kernel had so many; false with errno set. */
+static bool accept_some(struct acceptor *acceptor, h2o_socket_t *listening, int most) {
+    for (int i = 0; i < most; i++) {
+        h2o_socket_t *socket = h2o_evloop_socket_accept(listening);
+        if (socket == NULL)
+            return false;
+        admit(acceptor, socket);
+    }
+    return true;
+}
+
 static void on_connections(h2o_socket_t *listening, const char *error) {
     struct acceptor *acceptor = listening->data;
     if (error != NULL)
         return;
-    for (int i = 0; i < ACCEPTS_MAX; i++) {
-        h2o_socket_t *socket = h2o_evloop_socket_accept(listening);
-        if (socket == NULL) {
-            if (is_exhausted(errno))
-                pause_accepting(acceptor, errno);
-            return;
-        }
-        admit(acceptor, socket);
-    }
+    if (!accept_some(acceptor, listening, ACCEPTS_MAX) && is_exhausted(errno))
+        pause_accepting(acceptor, errno);
 }
 
 static void accept_again(struct timer *timer) {
@@ -240,7 +250,8 @@ struct acceptor *acceptor_create(struct loop *loop, const struct acceptor_conf *
                                   .listening_count = count,
                                   .keeper = {count_out, count_stalled},
                                   .upgraded = crowd_create(loop, &conf->count->stalled),
-                                  .pause = {.run = accept_again}};
+                                  .pause = {.run = accept_again},
+                                  .end = {.run = free_acceptor}};
     acceptor->introductions = introductions_create(loop, on_introduced, acceptor);
     for (size_t i = 0; i < count; i++) {
         acceptor->listening[i] =
@@ -260,28 +271,15 @@ const struct reception *acceptor_reception(struct keeper *keeper) {
     return acceptor->listening_count == 0 ? NULL : acceptor->reception;
 }
 
-/* Whoever the kernel has let in already is served: no more of them than its queue holds, since
-   others go on coming. */
-static void accept_waiting(struct acceptor *acceptor) {
-    for (size_t i = 0; i < acceptor->listening_count; i++) {
-        h2o_socket_t *socket;
-        for (int left = SOMAXCONN; left > 0; left--) {
-            if ((socket = h2o_evloop_socket_accept(acceptor->listening[i])) == NULL)
-                break;
-            admit(acceptor, socket);
-        }
-    }
-}
-
 void acceptor_stop(struct acceptor *acceptor, bool is_shared) {
     loop_timer_clear(acceptor->loop, &acceptor->pause);
-    if (!is_shared)
-        accept_waiting(acceptor);
+    /* Whoever the kernel has let in already is served: no more of them than its queue holds, since
+       others go on coming. */
+    for (size_t i = 0; !is_shared && i < acceptor->listening_count; i++)
+        accept_some(acceptor, acceptor->listening[i], SOMAXCONN);
     for (size_t i = 0; i < acceptor->listening_count; i++)
         h2o_socket_close(acceptor->listening[i]);
     acceptor->listening_count = 0;
-    acceptor->open++; /* so that it is not freed by the end of these */
     introductions_end(acceptor->introductions);
-    acceptor->open--;
     free_when_done(acceptor);
 }

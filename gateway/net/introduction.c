@@ -93,8 +93,11 @@ void introductions_add(struct introductions *all, h2o_socket_t *socket, uint64_t
 }
 
 void introductions_end(struct introductions *all) {
-    while (!h2o_linklist_is_empty(&all->waiting))
-        finish(H2O_STRUCT_FROM_MEMBER(struct introduction, link, all->waiting.next), false);
+    h2o_linklist_t *next;
+    for (h2o_linklist_t *link = all->waiting.next; link != &all->waiting; link = next) {
+        next = link->next;
+        finish(H2O_STRUCT_FROM_MEMBER(struct introduction, link, link), false);
+    }
 }
 
 struct introductions *introductions_create(struct loop *loop, introduced_fn introduced, void *arg) {

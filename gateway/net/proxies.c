@@ -63,7 +63,7 @@ static bool is_within(const struct network *network, const uint8_t address[16]) 
 }
 
 bool proxies_trust(const struct proxies *proxies, const struct sockaddr *peer) {
-    uint8_t address[16];
+    uint8_t address[16] = {0};
     if (proxies == NULL)
         return false;
     if (!map(address, peer))

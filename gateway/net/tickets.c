@@ -31,10 +31,22 @@ struct turn {
     uint16_t current, previous;
 };
 
+/* As one number, which is read and written whole. */
+typedef _Atomic(uint32_t) shared_turn;
+
+static void turn_set(shared_turn *shared, struct turn turn) {
+    atomic_store(shared, (uint32_t)turn.previous << 16 | turn.current);
+}
+
+static struct turn turn_get(shared_turn *shared) {
+    uint32_t both = atomic_load(shared);
+    return (struct turn){(uint16_t)both, (uint16_t)(both >> 16)};
+}
+
 struct ring {
     uint32_t layout;
-    _Atomic(struct turn) turn; /* what a change of keys comes down to: it is there whole or not */
-    pthread_mutex_t lock;      /* robust: it is free again when its holder has died */
+    shared_turn turn;     /* what a change of keys comes down to: it is there whole or not */
+    pthread_mutex_t lock; /* robust: it is free again when its holder has died */
     struct key keys[3];
 };
 
@@ -51,7 +63,7 @@ static void make(struct ring *ring, int sharing) {
     pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
     pthread_mutex_init(&ring->lock, &attributes);
     pthread_mutexattr_destroy(&attributes);
-    atomic_init(&ring->turn, (struct turn){0});
+    atomic_init(&ring->turn, 0);
     ring->layout = LAYOUT;
 }
 
@@ -114,11 +126,11 @@ static void make_key(struct key *key, int64_t now) {
 
 /* Under the lock. */
 static void rotate(struct ring *ring, int64_t now) {
-    struct turn turn = atomic_load(&ring->turn);
+    struct turn turn = turn_get(&ring->turn);
     struct turn next = {free_place(turn), turn.current};
     struct key *key = key_at(ring, next.current);
     make_key(key, now);
-    atomic_store(&ring->turn, next);
+    turn_set(&ring->turn, next);
     if (turn.previous != 0)
         OPENSSL_cleanse(key_at(ring, turn.previous), sizeof(*key));
 }
@@ -135,7 +147,7 @@ bool tickets_live_in(void *memory, size_t size) {
     madvise(memory, size, MADV_DONTDUMP);
     pthread_once(&own_is_made, make_own);
     OPENSSL_cleanse(own.keys, sizeof(own.keys));
-    atomic_store(&own.turn, (struct turn){0});
+    turn_set(&own.turn, (struct turn){0});
     lives_in = ring;
     return true;
 }
@@ -151,10 +163,10 @@ void tickets_rotate(void) {
 /* Under the lock. */
 static struct key *key_to_seal(struct ring *ring) {
     int64_t now = seconds_now();
-    const struct key *current = key_at(ring, atomic_load(&ring->turn).current);
+    const struct key *current = key_at(ring, turn_get(&ring->turn).current);
     if (current == NULL || now - current->made_at >= TICKETS_SECONDS)
         rotate(ring, now);
-    return key_at(ring, atomic_load(&ring->turn).current);
+    return key_at(ring, turn_get(&ring->turn).current);
 }
 
 static bool opens(const struct key *key, const unsigned char *name, int64_t now) {
@@ -165,7 +177,7 @@ static bool opens(const struct key *key, const unsigned char *name, int64_t now)
 /* NULL for a key that is not (or no longer) there. Under the lock. */
 static struct key *key_to_open(struct ring *ring, const unsigned char *name) {
     int64_t now = seconds_now();
-    struct turn turn = atomic_load(&ring->turn);
+    struct turn turn = turn_get(&ring->turn);
     struct key *current = key_at(ring, turn.current), *previous = key_at(ring, turn.previous);
     if (opens(current, name, now))
         return current;

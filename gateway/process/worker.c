@@ -83,7 +83,8 @@ static struct worker {
     struct offload *pool;
     uint32_t drain_ms;
 
-    bool has_pid_file, is_confined, is_supervised;
+    bool is_confined, is_supervised;
+    char *pid_file; /* its path, when it has written one */
     sigset_t signals;
     struct channel_message message;
 } worker;
@@ -117,7 +118,7 @@ static bool write_pid(struct worker *self, const char *path) {
     FILE *file = fopen(path, "we");
     if (file == NULL)
         return fail("can't write pid-file", path);
-    self->has_pid_file = true;
+    self->pid_file = strdup(path);
     bool written = fprintf(file, "%ld\n", (long)getpid()) > 0;
     if (fclose(file) != 0 || !written)
         return fail("can't write pid-file", path);
@@ -125,9 +126,9 @@ static bool write_pid(struct worker *self, const char *path) {
 }
 
 /* Another server's stays: this one may have failed because that one runs. */
-static void remove_pid(const struct worker *self, const char *path) {
-    if (self->has_pid_file)
-        unlink(path);
+static void remove_pid(const struct worker *self) {
+    if (self->pid_file != NULL)
+        unlink(self->pid_file);
 }
 
 /* --- limits --- */
@@ -520,14 +521,10 @@ static bool end_pool(struct worker *self) {
     return pthread_timedjoin_np(helper, NULL, &until) == 0;
 }
 
-static const char *pid_file(const struct worker *self) {
-    return self->generation == NULL ? NULL : current(self)->pid_file;
-}
-
 /* Threads that a consumer holds can be left behind only with the process. */
 static void abandon(const struct worker *self, const char *what) {
     log_line(LOG_AT_ERROR, "%s did not end in time: a consumer holds it", what);
-    remove_pid(self, pid_file(self));
+    remove_pid(self);
     _exit(1);
 }
 
@@ -535,7 +532,7 @@ static void tear_down(struct worker *self) {
     for (size_t i = 0; i < self->served_count; i++)
         listener_close(self->served[i].listener);
     self->served_count = 0;
-    remove_pid(self, pid_file(self));
+    remove_pid(self);
     for (struct older *older = self->older; older != NULL; older = older->next)
         generation_settle(older->generation, true);
     if (self->generation != NULL)
@@ -682,21 +679,18 @@ int worker_run_alone(struct config *config) {
     bool ready = opened != NULL && rights_drop(config->user);
     free(opened);
     if (!ready) {
-        remove_pid(self, config->pid_file);
+        remove_pid(self);
         for (size_t i = 0; i < self->served_count; i++)
             listener_close(self->served[i].listener);
         config_free(config);
         return 1;
     }
-    char *pid_path = config->pid_file == NULL ? NULL : strdup(config->pid_file);
     self->is_confined = enter_sandbox(config, false); /* its plugins are loaded already */
     if (!begin(self, config)) {
         if (self->generation == NULL)
-            remove_pid(self, pid_path);
-        free(pid_path);
+            remove_pid(self);
         return 1;
     }
-    free(pid_path);
     say_ready(self);
     wait_alone(self, signals);
     const struct thread_end end = {.ms = self->drain_ms, .code = 1001};

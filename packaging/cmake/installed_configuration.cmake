@@ -30,10 +30,8 @@ function(write_installed_configuration from to)
 "# error-log: ${SLUICE_LOG_DIR}/error.log
 
 # Who serves: the program starts as root, opens ports, keys and logs, and gives its rights up.
-user: sluice
-
-# One line for each request. logrotate knows this folder.
-access-log: ${SLUICE_LOG_DIR}/access.log")
+user: sluice")
+  replace_in(text "# access-log: ../logs/access.log" "access-log: ${SLUICE_LOG_DIR}/access.log")
   replace_in(text "# control: ../run/sluice.control" "control: /run/sluice/sluice.control")
   replace_in(text "file.dir: ../www" "file.dir: ${CMAKE_INSTALL_FULL_DATADIR}/sluice/www")
   file(WRITE ${to} "${text}")

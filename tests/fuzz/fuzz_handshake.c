@@ -325,6 +325,11 @@ const sluice_consumer *instance_consumer(const sluice_route *route) {
     return &consumer;
 }
 
+bool connection_counts_visits(const sluice_route *route) {
+    (void)route;
+    return false;
+}
+
 sluice_conn *connection_open(struct loop *on, sluice_route *route,
                              const struct connection_request *request) {
     h2o_req_t *req = request->req;

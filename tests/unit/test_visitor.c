@@ -35,7 +35,7 @@ static const struct sockaddr *address(const char *text) {
 
 /* Addresses without number. */
 static const struct sockaddr *numbered(unsigned number) {
-    static struct sockaddr_in v4;
+    static _Thread_local struct sockaddr_in v4;
     v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(0x0a000000u + number)}};
     return (const struct sockaddr *)&v4;
 }
