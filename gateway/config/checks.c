@@ -108,6 +108,9 @@ bool checks_directory(struct load *load, const yoml_t *node, const char *path) {
 
 bool checks_log(struct load *load, const yoml_t *node, const char *path) {
     int fd = snapshot_open_log(path);
+    if (fd < 0 && errno == ELOOP)
+        return complain_file(load, node, path,
+                             "is a link, in a folder that others may write to: not followed");
     if (fd < 0)
         return complain_file(load, node, path, strerror(errno));
     close(fd);

@@ -26,6 +26,7 @@
 #include "process/notify.h"
 #include "process/rights.h"
 #include "process/sockets.h"
+#include "snapshot/own_file.h"
 #include "snapshot/snapshot.h"
 
 #define BEAT_MS 250        /* how often threads' ticks are looked at */
@@ -1029,12 +1030,12 @@ static bool make_pages(struct supervisor *self) {
 
 static bool write_pid(struct supervisor *self) {
     const char *path = self->manifest->process.pid_file;
-    FILE *file = path == NULL ? NULL : fopen(path, "we");
     if (path == NULL)
         return true;
-    self->has_pid_file = file != NULL;
-    bool written = file != NULL && fprintf(file, "%ld\n", (long)getpid()) > 0;
-    if (file != NULL && fclose(file) != 0)
+    int fd = own_file_open(path, O_TRUNC);
+    self->has_pid_file = fd != -1;
+    bool written = fd != -1 && dprintf(fd, "%ld\n", (long)getpid()) > 0;
+    if (fd != -1 && close(fd) != 0)
         written = false;
     if (!written)
         log_line(LOG_AT_ERROR, "can't write pid-file %s: %s", path, strerror(errno));

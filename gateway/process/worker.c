@@ -40,6 +40,7 @@
 #include "process/rights.h"
 #include "process/sandbox.h"
 #include "process/thread.h"
+#include "snapshot/own_file.h"
 #include "snapshot/snapshot.h"
 #include "websocket/budget.h"
 #include "websocket/plain_transport.h"
@@ -115,12 +116,12 @@ static bool open_log(const struct config *config) {
 static bool write_pid(struct worker *self, const char *path) {
     if (path == NULL)
         return true;
-    FILE *file = fopen(path, "we");
-    if (file == NULL)
+    int fd = own_file_open(path, O_TRUNC);
+    if (fd == -1)
         return fail("can't write pid-file", path);
     self->pid_file = strdup(path);
-    bool written = fprintf(file, "%ld\n", (long)getpid()) > 0;
-    if (fclose(file) != 0 || !written)
+    bool written = dprintf(fd, "%ld\n", (long)getpid()) > 0;
+    if (close(fd) != 0 || !written)
         return fail("can't write pid-file", path);
     return true;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "snapshot/own_file.h"
 #include "snapshot/sealed.h"
 
 struct snapshot {
@@ -149,16 +150,12 @@ int snapshot_open(const char *path) {
     return recording != NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 }
 
-static int open_log(const char *path) {
-    return open(path, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
-}
-
 /* Whoever opened it had the right to; a second opening might not. */
 int snapshot_open_log(const char *path) {
     const struct snapshot_entry *entry = snapshot_find(used, SNAPSHOT_LOG, path);
     if (entry != NULL)
         return fcntl(entry->fd, F_DUPFD_CLOEXEC, 0);
-    int fd = open_log(path);
+    int fd = own_file_open(path, O_APPEND);
     if (fd != -1 && recording != NULL)
         snapshot_add(recording, SNAPSHOT_LOG, path, NULL, fcntl(fd, F_DUPFD_CLOEXEC, 0));
     return fd;

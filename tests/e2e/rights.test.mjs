@@ -9,7 +9,7 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import tls from 'node:tls';
 import { connect } from './support/client.mjs';
-import { order, refused, servedForASecond, statusOf } from './support/command.mjs';
+import { ask, order, refused, servedForASecond, statusOf } from './support/command.mjs';
 import { probe, Prober } from './support/prober.mjs';
 import { launch, makeCertificate, repository, start, temporaryFolder, writeConfiguration } from './support/server.mjs';
 import { until } from './support/wait.mjs';
@@ -161,6 +161,23 @@ describe('with a user', { skip: notRoot }, () => {
     await until('a line in the new log', () => lines(log) === 1);
     assert.equal(fs.statSync(log).uid, 0);
     assert.equal(lines(moved), 1);
+    await server.stop();
+  });
+
+  test('a link that he puts into the folder of a log is not followed', async () => {
+    const { server, folder } = await beginSecure();
+    const [log, secret] = ['access.log', 'secret'].map((name) => path.join(folder, name));
+    fs.writeFileSync(secret, 'secret', { mode: 0o600 });
+    fs.chownSync(folder, idOf('-u'), idOf('-g'));
+    fs.renameSync(log, `${log}.1`);
+    fs.symlinkSync(secret, log);
+    const { code, err } = await ask(server, 'reopen');
+    assert.equal(code, 73, err);
+    await server.logged(/error: can't open \S+\/access\.log again/);
+    await refused(server, /access\.log: Permission denied/); // the trial has his rights
+    await probe(server.port);
+    await until('a line in the old log', () => fs.readFileSync(`${log}.1`, 'utf8') !== '');
+    assert.equal(fs.readFileSync(secret, 'utf8'), 'secret');
     await server.stop();
   });
 

@@ -177,6 +177,36 @@ START_TEST(a_log_that_was_not_recorded_is_made) {
 }
 END_TEST
 
+START_TEST(a_link_is_followed_where_nobody_else_may_put_one) {
+    write_file(first, "");
+    ck_assert_int_eq(symlink(first, log_path), 0);
+    int fd = snapshot_open_log(log_path);
+    say(fd, "line\n");
+    close(fd);
+    ck_assert_str_eq(read_whole(open(first, O_RDONLY)), "line\n");
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_int_eq(chmod(directory, (mode_t[]){0777, 01777, 0720}[i]), 0);
+        ck_assert_int_eq(snapshot_open_log(log_path), -1);
+        ck_assert_int_eq(errno, ELOOP);
+    }
+    ck_assert_int_eq(unlink(log_path), 0);
+    close(snapshot_open_log(log_path));
+    ck_assert_int_eq(access(log_path, F_OK), 0);
+    ck_assert_int_eq(chmod(directory, 0700), 0);
+}
+END_TEST
+
+START_TEST(a_link_in_a_folder_of_somebody_else_is_not_followed) {
+    if (geteuid() != 0)
+        return; /* nobody else's folder can be made */
+    ck_assert_int_eq(symlink(first, log_path), 0);
+    ck_assert_int_eq(chown(directory, 65534, 65534), 0);
+    ck_assert_int_eq(snapshot_open_log(log_path), -1);
+    ck_assert_int_eq(errno, ELOOP);
+    ck_assert_str_eq(read_whole(open(first, O_RDONLY)), "one");
+}
+END_TEST
+
 START_TEST(a_recorded_log_is_in_the_snapshot_once) {
     snapshot_record(snapshot, SNAPSHOT_FILE);
     close(snapshot_open_log(log_path));
@@ -283,6 +313,8 @@ int main(void) {
     tcase_add_test(all, what_cannot_be_recorded_is_left_out);
     tcase_add_test(all, a_log_is_opened_once_and_appended_to);
     tcase_add_test(all, a_log_that_was_not_recorded_is_made);
+    tcase_add_test(all, a_link_is_followed_where_nobody_else_may_put_one);
+    tcase_add_test(all, a_link_in_a_folder_of_somebody_else_is_not_followed);
     tcase_add_test(all, a_recorded_log_is_in_the_snapshot_once);
     tcase_add_test(all, entries_are_found_by_kind_and_name);
     tcase_add_test(all, a_kind_is_dropped_with_its_descriptors_and_the_order_stays);
