@@ -462,12 +462,14 @@ static int take_restart_client(struct supervisor *self) {
 
 static void hand_over(struct supervisor *self) {
     char number[16];
+    /* before the sockets: they take their numbers, whoever has them */
+    int tickets = fcntl(self->tickets_fd, F_DUPFD, TICKETS_LOWEST);
     int extra = sockets_hand_over(self->attempt.snapshot, take_restart_client(self));
     if (extra != -1) {
         snprintf(number, sizeof(number), "%d", extra);
         setenv("SLUICE_RESTART_CLIENT", number, 1);
     }
-    snprintf(number, sizeof(number), "%d", fcntl(self->tickets_fd, F_DUPFD, TICKETS_LOWEST));
+    snprintf(number, sizeof(number), "%d", tickets);
     setenv("SLUICE_TICKETS", number, 1);
 }
 

@@ -389,7 +389,32 @@ describe('reopen', () => {
   });
 });
 
+/** Over TLS: whether that session was resumed, and what resumes the next one. */
+async function shake(server, session) {
+  const { port } = new URL(server.url('/', 'https'));
+  const socket = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false, maxVersion: 'TLSv1.2', session });
+  await once(socket, 'secureConnect');
+  const shaken = { resumed: socket.isSessionReused(), session: socket.getSession() };
+  socket.destroy();
+  return shaken;
+}
+
 describe('restart', () => {
+  test('and a crash let TLS sessions be resumed', async () => {
+    const { server } = await begin();
+    const { session } = await shake(server);
+    await servedForASecond(server);
+    const before = server.worker;
+    process.kill(before, 'SIGKILL');
+    await until('another worker', async () => (await probe(server.port)) === 'served' && server.worker !== before);
+    assert.equal((await shake(server, session)).resumed, true);
+    for (let i = 0; i < 2; i++) {
+      await order(server, 'restart');
+      assert.equal((await shake(server, session)).resumed, true, `restart ${i}`);
+    }
+    await server.stop();
+  });
+
   test('tells clients when to come back, keeps ports and process, and refuses nobody', async () => {
     const { server } = await begin(numbered(1));
     // not the health, which says 503 on a connection that the old program still has
