@@ -16,11 +16,19 @@
 
 /* --- the place --- */
 
-static char *join(const char *folder, size_t size, const char *name) {
+static char *join(const char *start, size_t size, const char *end) {
     char *path;
-    if (asprintf(&path, "%.*s/%s", (int)size, folder, name) < 0)
+    if (asprintf(&path, "%.*s%s", (int)size, start, end) < 0)
         abort();
     return path;
+}
+
+/* Two servers with pid files in one folder have a socket each. */
+static char *path_beside(const char *pid_file) {
+    size_t size = strlen(pid_file);
+    if (size > 4 && strcmp(pid_file + size - 4, ".pid") == 0)
+        size -= 4;
+    return join(pid_file, size, ".control");
 }
 
 char *control_path(const struct config *process) {
@@ -28,11 +36,8 @@ char *control_path(const struct config *process) {
     if (process->control != NULL)
         return strdup(process->control);
     if (folder != NULL && folder[0] == '/')
-        return join(folder, strcspn(folder, ":"), "sluice.control");
-    if (process->pid_file == NULL)
-        return NULL;
-    size_t size = (size_t)(strrchr(process->pid_file, '/') - process->pid_file);
-    return join(process->pid_file, size, "sluice.control");
+        return join(folder, strcspn(folder, ":"), "/sluice.control");
+    return process->pid_file == NULL ? NULL : path_beside(process->pid_file);
 }
 
 static bool name_socket(const char *path, struct sockaddr_un *where) {

@@ -17,7 +17,8 @@
 struct config;
 
 /* Where the socket of a server with this configuration is: `control`, else sluice.control in
-   $RUNTIME_DIRECTORY, else beside the pid file; NULL: nowhere. Writes a text to free. */
+   $RUNTIME_DIRECTORY, else NAME.control beside the pid file NAME.pid; NULL: nowhere. Writes a text
+   to free. */
 char *control_path(const struct config *process);
 
 /* Listens there, mode 0600; a stale socket is replaced. -1 with the error. */

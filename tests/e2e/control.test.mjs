@@ -54,15 +54,22 @@ describe('the place of the control socket', () => {
     });
   }
 
-  test('is beside the pid file when no word names it', async () => {
-    const folder = temporaryFolder();
-    const other = await start(configuration.replace('control: control', 'pid-file: run.pid'), folder);
-    const { code, out } = await run('status', '-c', other.file);
-    assert.equal(code, OK);
-    assert.match(out, /generation 1,/);
-    assert.ok(fs.statSync(path.join(folder, 'sluice.control')).isSocket());
-    await other.stop();
-    assert.deepEqual(fs.readdirSync(folder), ['sluice.yaml']);
+  test('is beside the pid file, under its name, when no word names it', async () => {
+    const place = temporaryFolder();
+    const others = [];
+    for (const name of ['one.pid', 'two.pid', 'three']) {
+      others.push(await start(configuration.replace('control: control', `pid-file: ${place}/${name}`)));
+    }
+    for (const other of others) {
+      const { code, out } = await run('status', '-c', other.file);
+      assert.equal(code, OK);
+      assert.match(out, new RegExp(`worker ${other.worker},`));
+    }
+    for (const name of ['one', 'two', 'three']) {
+      assert.ok(fs.statSync(path.join(place, `${name}.control`)).isSocket());
+    }
+    for (const other of others) await other.stop();
+    assert.deepEqual(fs.readdirSync(place), []);
   });
 
   test('is in $RUNTIME_DIRECTORY when no word names it', async () => {
