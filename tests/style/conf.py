@@ -1,15 +1,22 @@
-"""Every configuration that comes with Sluice passes its own check.
+"""Every configuration that comes with Sluice passes its own check, and so does every one that the
+documents show.
 
 conf.py SLUICE: copies conf/ and www/ into a folder of its own, makes the certificates that
-the files name, and runs "sluice -t" on each. Plugins are found beside the binary.
+the files name, and runs "sluice -t" on each. Plugins are found beside the binary. What a document
+shows in part is made whole first, and the files that it names are made.
 """
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
+
+BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.M | re.S)
+ABSOLUTE = re.compile(r"(?<=: )/(?=(?:etc|var|usr)/)")
 
 sluice = os.path.abspath(sys.argv[1])
 
@@ -26,21 +33,57 @@ def lay_out(folder):
                    check=True, capture_output=True)
 
 
+def make_whole(block):
+    """The block with what a server needs beside, and its paths below its own folder."""
+    text = ABSOLUTE.sub("", textwrap.dedent(block)).replace("plugin-dir: .\n", "")
+    if re.match(r"routes:|paths:", text):
+        text = "hosts:\n  default:\n" + textwrap.indent(text, "    ")
+    if not re.search(r"^listen:", text, re.M):
+        text += "listen: 8080\n"
+    if not re.search(r"^hosts:", text, re.M):
+        text += "hosts: {default: {paths: {/: {status: ON}}}}\n"
+    return text
+
+
+def make_files(folder, text, tls):
+    for kind, name in re.findall(r"(certificate-file|key-file|file\.dir|unix): ([\w./-]+)", text):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "file.dir":
+            path.mkdir(exist_ok=True)
+        elif kind != "unix":
+            shutil.copy(tls / ("key.pem" if kind == "key-file" else "cert.pem"), path)
+
+
+def write_shown(folder):
+    """A file for each configuration in the documents."""
+    for document in ["README.md", *pathlib.Path().glob("docs/*.md"),
+                     *pathlib.Path().glob("plugins/*/README.md")]:
+        for number, block in enumerate(BLOCK.findall(pathlib.Path(document).read_text())):
+            own = folder / "shown" / f"{str(document).replace('/', '_')}-{number}"
+            own.mkdir(parents=True)
+            text = make_whole(block)
+            make_files(own, text, folder / "tls")
+            (own / "sluice.yaml").write_text(text)
+
+
 def main():
     bad = 0
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         lay_out(folder)
+        write_shown(folder)
         files = sorted((folder / "conf").rglob("*.yaml"))
-        for path in files:
+        shown = sorted((folder / "shown").rglob("*.yaml"))
+        for path in files + shown:
             done = subprocess.run([sluice, "-t", "-c", str(path)], capture_output=True, text=True,
                                   check=False, timeout=60)
             if done.returncode != 0:
                 bad += 1
                 print(f"{path.relative_to(folder)}: exit {done.returncode}")
                 print(done.stdout, done.stderr, sep="")
-    print(f"{len(files)} files, {bad} refused")
-    sys.exit(bad != 0 or not files)
+    print(f"{len(files)} files and {len(shown)} in documents, {bad} refused")
+    sys.exit(bad != 0 or not files or not shown)
 
 
 main()
