@@ -15,6 +15,11 @@
 static atomic_int log_fd = 2;
 static atomic_int log_most = LOG_AT_INFO;
 
+/* Lines that could not be written (the disk is full), and whether a part of the last one was. */
+static atomic_uint lost_lines;
+static atomic_int lost_why;
+static atomic_bool is_cut;
+
 /* Asked when the first line is written, unless log_open came before. */
 static atomic_int is_journal = -1;
 
@@ -79,19 +84,50 @@ static size_t escape(char *to, size_t room, const char *text) {
     return used;
 }
 
+/* The byte before line is writable: behind a line that was cut it is an end of line. */
+static bool put(char *line, size_t size) {
+    bool was_cut = atomic_exchange(&is_cut, false);
+    if (was_cut) {
+        *--line = '\n';
+        size++;
+    }
+    ssize_t written = write(atomic_load(&log_fd), line, size);
+    if (written == (ssize_t)size)
+        return true;
+    atomic_store(&lost_why, written < 0 ? errno : ENOSPC);
+    atomic_fetch_add(&lost_lines, 1);
+    if (written > 0 ? !was_cut || written > 1 : was_cut)
+        atomic_store(&is_cut, true);
+    return false;
+}
+
+/* Nothing could be said while nothing could be written: it is said when that is over. */
+static void tell_of_lost_lines(void) {
+    unsigned lost = atomic_exchange(&lost_lines, 0);
+    if (lost == 0)
+        return;
+    char line[200];
+    size_t size = 1 + write_head(line + 1, sizeof(line) - 1, LOG_AT_WARNING);
+    size += (size_t)snprintf(line + size, sizeof(line) - size,
+                             "lines of this log that are lost: %u (%s)\n", lost,
+                             strerror(atomic_load(&lost_why)));
+    if (!put(line + 1, size - 1))
+        atomic_fetch_add(&lost_lines, lost - 1);
+}
+
 void log_line(enum log_level level, const char *format, ...) {
     if (!log_says(level))
         return;
     int saved = errno;
-    char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES];
+    char text[LINE_MAX_BYTES], space[1 + LINE_MAX_BYTES], *line = space + 1;
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    size_t size = write_head(line, sizeof(line), level);
-    size += escape(line + size, sizeof(line) - size - 1, text);
+    size_t size = write_head(line, LINE_MAX_BYTES, level);
+    size += escape(line + size, LINE_MAX_BYTES - size - 1, text);
     line[size++] = '\n';
-    ssize_t written = write(atomic_load(&log_fd), line, size);
-    (void)written; /* there is nowhere left to say so */
+    if (put(line, size))
+        tell_of_lost_lines();
     errno = saved;
 }

@@ -21,7 +21,9 @@ bool log_says(enum log_level level);
 const char *log_level_name(enum log_level level);
 
 /* Writes "<time> <level>: <text>\n", in the journal "<priority><level>: <text>\n". Control
- * characters in the text are escaped as \xNN; a line is cut at 2,000 bytes. [any thread] */
+ * characters in the text are escaped as \xNN; a line is cut at 2,000 bytes. A line that can't be
+ * written is lost and counted; behind the next one that can, a warning says how many. [any thread]
+ */
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

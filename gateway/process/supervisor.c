@@ -897,6 +897,7 @@ static void catch_signals(struct supervisor *self) {
         sigaddset(&self->mask, numbers[i]);
     sigprocmask(SIG_SETMASK, &self->mask, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a log that may not grow is no reason to end */
     self->signals = signalfd(-1, &self->mask, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 

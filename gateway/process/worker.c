@@ -566,6 +566,7 @@ static int block_signals(struct worker *self) {
     sigaddset(&self->signals, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &self->signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a log that may not grow is no reason to end */
     return signalfd(-1, &self->signals, SFD_CLOEXEC);
 }
 

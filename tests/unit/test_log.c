@@ -52,6 +52,24 @@ START_TEST(a_line_has_its_time_in_utc_its_level_and_its_text) {
 }
 END_TEST
 
+/* A line of so few bytes goes into a pipe whole or not at all: pipe(7). */
+START_TEST(lines_that_could_not_be_written_are_counted_behind_the_next_one) {
+    while (write(ends[1], "x", 1) == 1)
+        ;
+    log_line(LOG_AT_INFO, "lost");
+    log_line(LOG_AT_INFO, "lost too");
+    while (read_log() > 0)
+        ck_assert_ptr_null(strstr(said, "lost"));
+    log_line(LOG_AT_INFO, "again");
+    log_line(LOG_AT_INFO, "and again");
+    read_log();
+    ck_assert_ptr_nonnull(strstr(said, " info: again\n"));
+    ck_assert_ptr_nonnull(strstr(said, " warning: lines of this log that are lost: 2 ("));
+    ck_assert_ptr_nonnull(strstr(said, ")\n"));
+    ck_assert_ptr_null(strstr(strstr(said, "lost:") + 1, "lost:"));
+}
+END_TEST
+
 START_TEST(control_characters_are_shown_so_that_none_can_forge_a_line) {
     log_line(LOG_AT_INFO, "%s", "a\nb\r\x1b[31mc\x7f\t\xc3\xa4");
     expect_line("info: a\\x0ab\\x0d\\x1b[31mc\\x7f\\x09\xc3\xa4\n");
@@ -144,6 +162,7 @@ int main(void) {
     tcase_add_checked_fixture(all, setup, teardown);
     tcase_add_test(all, a_line_has_its_time_in_utc_its_level_and_its_text);
     tcase_add_test(all, control_characters_are_shown_so_that_none_can_forge_a_line);
+    tcase_add_test(all, lines_that_could_not_be_written_are_counted_behind_the_next_one);
     tcase_add_loop_test(all, a_long_line_is_cut_and_still_ends, 0, 2);
     tcase_add_test(all, lines_above_the_limit_are_left_out);
     tcase_add_test(all, in_the_journal_a_line_has_its_priority_and_no_time);
