@@ -190,6 +190,21 @@ describe('targets', () => {
     }
   });
 
+  test('a symbolic link is followed, as SECURITY.md says, but none whose name begins with a dot', async () => {
+    const www = path.join(folder, 'www');
+    fs.writeFileSync(path.join(folder, 'linked.txt'), 'linked');
+    for (const name of ['link.txt', '.link.txt']) fs.symlinkSync(path.join(folder, 'linked.txt'), path.join(www, name));
+    fs.symlinkSync(www, path.join(www, 'circle'));
+    fs.symlinkSync(path.join(www, 'endless'), path.join(www, 'endless'));
+    assert.equal((await ask(get('/link.txt'))).body, 'linked');
+    assert.equal((await ask(get('/circle/circle/a.txt'))).body, '0123456789');
+    for (const target of ['/.link.txt', '/circle/.secret', '/endless']) {
+      const answer = await ask(get(target));
+      assert.ok(answer.status >= 403 && answer.status <= 404, `${target}: ${answer.status}`);
+      assert.doesNotMatch(answer.body, /secret|linked/);
+    }
+  });
+
   test('an absolute target is taken apart', async () => {
     assert.equal((await ask(get('http://localhost/a.txt'))).body, '0123456789');
     assert.equal((await ask(get('http://localhost/.secret'))).status, 404);
