@@ -112,7 +112,7 @@ def check_consumers(top, faults):
 
 SYSTEM_HEADERS = {"unistd.h", "pthread.h", "fcntl.h", "strings.h", "poll.h"}
 # Libraries that consumers in plugins/ may use.
-LIBRARIES = {"jansson.h"}
+LIBRARIES = {"jansson.h", "openssl/crypto.h", "openssl/evp.h", "openssl/hmac.h"}
 
 
 def check(top):
