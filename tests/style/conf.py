@@ -1,8 +1,8 @@
 """Every configuration that comes with Sluice passes its own check, and so does every one that the
 documents show.
 
-conf.py SLUICE: copies conf/ and www/ into a folder of its own, makes the certificates that
-the files name, and runs "sluice -t" on each. Plugins are found beside the binary. What a document
+conf.py SLUICE: copies conf/ and www/ into a folder of its own, makes the certificates and the secret
+that the files name, and runs "sluice -t" on each. Plugins are found beside the binary. What a document
 shows in part is made whole first, and the files that it names are made.
 """
 
@@ -31,6 +31,12 @@ def lay_out(folder):
                     "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
                     "-keyout", str(folder / "tls/key.pem"), "-out", str(folder / "tls/cert.pem")],
                    check=True, capture_output=True)
+    secret = folder / "tls/session.secret"
+    secret.write_text("s" * 32 + "\n")
+    for path in (folder / "conf").rglob("*.yaml"):
+        text = path.read_text().replace("secret-file: /etc/sluice/session.secret",
+                                        f"secret-file: {secret}")
+        path.write_text(text)
 
 
 def make_whole(block):
