@@ -5,8 +5,9 @@ import { slowness } from './support/server.mjs';
 import { Proxy } from './support/proxy.mjs';
 import { connected, enter, launchBrowser, newPage, said, say, serveTheSite, texts, waitForHere } from './support/site.mjs';
 
-// A silent client is asked after a second and counted as gone a second later.
-const PING = { route: 'limits: {ping: 1s, pong: 1s}' };
+// A silent client is asked after a second and counted as gone a second later; a browser that is slow
+// to answer is not silent.
+const PING = { route: `limits: {ping: ${slowness}s, pong: ${slowness}s}` };
 
 let server;
 let browser;

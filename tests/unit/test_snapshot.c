@@ -238,7 +238,7 @@ END_TEST
 
 static void add_numbered(size_t count) {
     for (size_t i = 0; i < count; i++) {
-        char name[20];
+        char name[24];
         snprintf(name, sizeof(name), "%zu", i);
         snapshot_add(snapshot, i % 2 == 0 ? SNAPSHOT_LOG : SNAPSHOT_SOCKET, name, NULL, dup(0));
     }
