@@ -68,7 +68,8 @@ def write_shown(folder):
         for number, block in enumerate(BLOCK.findall(pathlib.Path(document).read_text())):
             own = folder / "shown" / f"{str(document).replace('/', '_')}-{number}"
             own.mkdir(parents=True)
-            text = make_whole(block)
+            text = re.sub(r"secret-file: [^\s,}]+", f"secret-file: {folder}/tls/session.secret",
+                          make_whole(block))
             make_files(own, text, folder / "tls")
             (own / "sluice.yaml").write_text(text)
 
