@@ -16,7 +16,7 @@ const MIB = 1024 * 1024;
 
 /** What honest clients may wait on a machine whose processors the storm shares: half of them, 99 of
  * 100, all. */
-const LONGEST_MS = [100, 1000, 5000].map((ms) => ms * slowness);
+const LONGEST_MS = [200, 2000, 5000].map((ms) => ms * slowness);
 /** What the allocator and the library keep for the next ones. */
 const KEPT = 32 * MIB;
 /** What the server may have at any moment of the storm. */
