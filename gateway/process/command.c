@@ -69,7 +69,7 @@ static char *find_control(const char *file) {
 
 int command_run(int count, char **values) {
     struct request request = {0};
-    char question[CONTROL_QUESTION_MAX];
+    char question[CONTROL_QUESTION_MAX]; /* cut: control_ask finds it too long */
     int which = find(values[1]);
     if (!read_request(which, count, values, &request))
         return complain(which);

@@ -107,10 +107,12 @@ int control_read(int client, char *question, size_t *used) {
         return size == -1 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
     *used += (size_t)size;
     question[*used] = '\0';
-    char *end = strchr(question, '\n');
-    if (end == NULL)
-        return *used == CONTROL_QUESTION_MAX - 1 ? -1 : 0;
-    *end = '\0';
+    size_t length = strcspn(question, "\n");
+    if (length == *used)
+        return length == CONTROL_QUESTION_MAX - 1 ? -1 : 0;
+    if (question[length] == '\0') /* no text: its end of line would never be seen */
+        return -1;
+    question[length] = '\0';
     return 1;
 }
 
@@ -126,8 +128,10 @@ void control_answer(int client, int status, const char *text) {
 
 static int open_client(const char *path) {
     struct sockaddr_un where;
-    if (!name_socket(path, &where))
+    if (!name_socket(path, &where)) {
+        errno = ENAMETOOLONG;
         return -1;
+    }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd == -1 || connect(fd, (const struct sockaddr *)&where, sizeof(where)) == 0)
         return fd;
@@ -150,19 +154,23 @@ static int print_answer(FILE *answer) {
 }
 
 int control_ask(const char *path, const char *question) {
-    char line[CONTROL_QUESTION_MAX + 1];
+    char line[CONTROL_QUESTION_MAX];
+    int size = snprintf(line, sizeof(line), "%s\n", question);
+    if (size >= (int)sizeof(line)) {
+        fprintf(stderr, "the command is longer than %d bytes\n", CONTROL_QUESTION_MAX - 2);
+        return EX_USAGE;
+    }
     int fd = open_client(path);
     if (fd == -1) {
         fprintf(stderr, "there is no server at %s: %s\n", path, strerror(errno));
         return EX_UNAVAILABLE;
     }
-    int size = snprintf(line, sizeof(line), "%s\n", question);
     FILE *answer = fdopen(fd, "r+");
-    if (answer == NULL || size >= (int)sizeof(line) ||
-        send(fd, line, (size_t)size, MSG_NOSIGNAL) != size) {
+    if (answer == NULL)
+        abort();
+    if (send(fd, line, (size_t)size, MSG_NOSIGNAL) != size) {
         fprintf(stderr, "%s: %s\n", path, strerror(errno));
-        if (answer != NULL)
-            fclose(answer);
+        fclose(answer);
         return EX_UNAVAILABLE;
     }
     int status = print_answer(answer);

@@ -11,7 +11,7 @@
 
 #include "observe/error.h"
 
-/* Questions are shorter. */
+/* Questions are shorter, with their end of line. */
 #define CONTROL_QUESTION_MAX 512
 
 struct config;
@@ -28,7 +28,8 @@ int control_listen(const char *path, struct error *error);
 int control_accept(int listening);
 
 /* Reads what has come of the question; room: CONTROL_QUESTION_MAX. 1: it is whole, without its end
-   of line; 0: not yet; -1: the client has gone, or asks too much. *used: bytes so far, 0 at first.
+   of line; 0: not yet; -1: the client has gone, or sends what is no question. *used: bytes so far,
+   0 at first.
  */
 int control_read(int client, char *question, size_t *used);
 
@@ -36,7 +37,7 @@ int control_read(int client, char *question, size_t *used);
 void control_answer(int client, int status, const char *text);
 
 /* Asks the server behind path, and prints its answer: an error's to standard error. Returns the
-   exit status: 69 when there is none. */
+   exit status: 69 when there is none, 64 for a question that is too long. */
 int control_ask(const char *path, const char *question);
 
 #endif
