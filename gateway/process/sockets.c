@@ -40,23 +40,30 @@ static void encode_name(char *name) {
             *name = ';';
 }
 
+/* One that is not open is left out: its number may soon be that of a file of this program's own. */
+static void add_handed_over(struct sockets *sockets, int fd, const char *name, size_t size) {
+    struct handed_over *one = &sockets->handed_over[sockets->handed_over_count];
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1)
+        return;
+    one->fd = fd;
+    snprintf(one->name, sizeof(one->name), "%.*s", (int)size, name == NULL ? "" : name);
+    sockets->handed_over_count++;
+}
+
 static void read_handed_over(struct sockets *sockets) {
     const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
     const char *names = getenv("LISTEN_FDNAMES");
     if (pid == NULL || fds == NULL || strtol(pid, NULL, 10) != (long)getpid())
         return;
-    unsigned long count = strtoul(fds, NULL, 10);
+    long count = strtol(fds, NULL, 10);
     if (count > HANDED_OVER_MAX)
         count = HANDED_OVER_MAX;
-    sockets->handed_over = calloc(count + 1, sizeof(*sockets->handed_over));
+    sockets->handed_over = calloc(count < 0 ? 1 : (size_t)count + 1, sizeof(struct handed_over));
     if (sockets->handed_over == NULL)
         abort();
-    for (unsigned long i = 0; i < count; i++) {
-        struct handed_over *one = &sockets->handed_over[sockets->handed_over_count++];
+    for (int i = 0; i < count; i++) {
         size_t size = names == NULL ? 0 : strcspn(names, ":");
-        one->fd = FIRST_HANDED_OVER + (int)i;
-        fcntl(one->fd, F_SETFD, FD_CLOEXEC);
-        snprintf(one->name, sizeof(one->name), "%.*s", (int)size, names == NULL ? "" : names);
+        add_handed_over(sockets, FIRST_HANDED_OVER + i, names, size);
         names = names == NULL || names[size] == '\0' ? NULL : names + size + 1;
     }
     unsetenv("LISTEN_PID");
@@ -83,6 +90,13 @@ static struct bound *add_bound(struct sockets *sockets, const char *key, struct 
     return bound;
 }
 
+static bool is_named(const struct sockets *sockets, const char *name) {
+    for (size_t i = 0; i < sockets->handed_over_count; i++)
+        if (strcmp(sockets->handed_over[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 /* All of this name, else the first of this address. ours: this program handed them over to itself.
    Returns how many. */
 static size_t take_handed_over(struct sockets *sockets, const struct manifest_listener *wanted,
@@ -91,18 +105,17 @@ static size_t take_handed_over(struct sockets *sockets, const struct manifest_li
     size_t count = 0, kept = 0;
     snprintf(name, sizeof(name), "%s", wanted->key);
     encode_name(name);
+    *ours = is_named(sockets, name);
     for (size_t i = 0; i < sockets->handed_over_count; i++) {
         const struct handed_over *one = &sockets->handed_over[i];
-        bool named = strcmp(one->name, name) == 0;
-        bool takes =
-            named || (count == 0 && address_matches(one->fd, wanted->conf.host, wanted->conf.port,
-                                                    wanted->conf.unix_path));
-        if (takes && count < most) {
+        bool takes = *ours
+                         ? strcmp(one->name, name) == 0
+                         : count == 0 && address_matches(one->fd, wanted->conf.host,
+                                                         wanted->conf.port, wanted->conf.unix_path);
+        if (takes && count < most)
             fds[count++] = one->fd;
-            *ours = named;
-        } else {
+        else
             sockets->handed_over[kept++] = *one;
-        }
     }
     sockets->handed_over_count = kept;
     return count;
