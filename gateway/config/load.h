@@ -19,6 +19,7 @@ struct load {
     const char *const *plugin_dirs;
     size_t plugin_dir_count;
     bool may_write;              /* runs with the rights of the start */
+    bool only_reads;             /* no log is opened, which would make it */
     struct config_host *current; /* the host whose paths and routes are being read, or NULL */
 };
 

@@ -184,7 +184,8 @@ WORD(on_error_log) {
         !checks_no_pipe(load, node, "error-log"))
         return 0;
     load->config->error_log = tree_path(load->pool, node, value.text);
-    checks_log(load, node, load->config->error_log);
+    if (!load->only_reads)
+        checks_log(load, node, load->config->error_log);
     return 0;
 }
 
