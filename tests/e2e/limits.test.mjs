@@ -2,9 +2,11 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import net from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
+import tls from 'node:tls';
 import { connect } from './support/client.mjs';
 import { Deaf } from './support/deaf.mjs';
-import { start, temporaryFolder, makeCertificate, within } from './support/server.mjs';
+import { slowness, start, temporaryFolder, makeCertificate, within } from './support/server.mjs';
 import { Raw, closeOf, frame, handshake } from './support/raw.mjs';
 
 const folder = temporaryFolder();
@@ -147,5 +149,53 @@ hosts: {default: {}}
   ]);
   const statuses = answers.map((answer) => Number(answer.slice(9, 12)));
   assert.deepEqual(statuses, [0, 0, 400, 400, 413]);
+  await own.stop();
+});
+
+/** An upload of a byte now and then, until the server ends it: {status (0: none), seconds}. */
+async function trickle(url) {
+  const { port, protocol } = new URL(url);
+  const options = { port, host: '127.0.0.1', rejectUnauthorized: false };
+  const socket = protocol === 'https:' ? tls.connect(options) : net.connect(options);
+  const began = performance.now();
+  let answer = '';
+  socket.setEncoding('latin1').on('data', (data) => { answer += data; });
+  socket.on('error', () => {}); // a reset is an end like another
+  const over = new Promise((resolve) => { socket.on('end', resolve).on('close', resolve); });
+  socket.write('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n');
+  const drip = setInterval(() => socket.write('a'), 200);
+  try {
+    await within(25, 'the end of an upload', over);
+  } finally {
+    clearInterval(drip);
+    socket.destroy();
+  }
+  return { status: Number(answer.slice(9, 12)), seconds: (performance.now() - began) / 1000 };
+}
+
+test('an upload of a byte now and then is cut, and holds up nobody', async () => {
+  const own = await start('listen: {port: 0, host: 127.0.0.1}\nhttp1-request-timeout: 3\nhosts: {default: {}}\n');
+  const uploads = Promise.all([
+    trickle(server.url('/')), trickle(server.url('/', 'https')), trickle(own.url('/'))]);
+  let over = false;
+  const ended = uploads.finally(() => { over = true; });
+  let answered = 0;
+  while (!over) {
+    const response = await within(5, 'an answer meanwhile', fetch(server.url('/'), { method: 'POST', body: 'all' }));
+    assert.equal(response.status, 404);
+    await response.arrayBuffer();
+    answered++;
+    await pause(20);
+  }
+  const [plain, secure, short] = await ended;
+  assert.ok(answered > 20, `${answered} answers meanwhile`);
+  // slowest-request counts after 10 s, and clients are looked at every 5 s
+  assert.deepEqual([plain.status, secure.status], [408, 0]);
+  for (const { seconds } of [plain, secure]) {
+    assert.ok(seconds >= 9.9 && seconds <= 15 + 2 * slowness, `cut after ${seconds} s`);
+  }
+  // the time for head and body together ends without a status
+  assert.equal(short.status, 0);
+  assert.ok(short.seconds >= 2.9 && short.seconds <= 4 + 2 * slowness, `cut after ${short.seconds} s`);
   await own.stop();
 });
