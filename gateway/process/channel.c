@@ -104,11 +104,16 @@ int channel_receive(int channel, bool wait, struct channel_message *message) {
     do
         size = recvmsg(channel, &whole, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
     while (size == -1 && errno == EINTR);
-    if (size < (ssize_t)sizeof(head))
-        return size == -1 ? -1 : 0;
+    if (size == -1)
+        return -1;
+    message->fd = take_descriptor(&whole);
+    if (size < (ssize_t)sizeof(head)) { /* the end, or no message: its descriptor is nobody's */
+        if (message->fd != -1)
+            close(message->fd);
+        return 0;
+    }
     message->kind = (enum channel_kind)head.kind;
     message->number = head.number;
-    message->fd = take_descriptor(&whole);
     message->size = (size_t)size - sizeof(head);
     message->text[message->size] = '\0';
     return 1;

@@ -192,8 +192,13 @@ START_TEST(of_many_descriptors_one_is_taken_and_the_others_are_closed) {
 END_TEST
 
 START_TEST(a_message_shorter_than_its_head_is_the_end) {
+    int fd = file_with("content"), before = next_descriptor();
     send_raw("short", 5, NULL, 0);
+    send_raw("short", 5, &fd, 1);
     ck_assert_int_eq(receive(), 0);
+    ck_assert_int_eq(receive(), 0);
+    ck_assert_int_eq(next_descriptor(), before); /* its descriptor went with it */
+    close(fd);
 }
 END_TEST
 
