@@ -8,6 +8,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
+import { takenPort } from './support/ports.mjs';
 import {
   launch, makeCertificate, repository, run, start, temporaryFolder, testPlugins, writeConfiguration,
 } from './support/server.mjs';
@@ -103,11 +104,8 @@ hosts:
   });
 
   test('opens no socket', async (t) => {
-    const holder = net.createServer().listen(0, '127.0.0.1');
-    await once(holder, 'listening');
-    t.after(() => holder.close());
-    const file = writeConfiguration(
-      `listen: {host: 127.0.0.1, port: ${holder.address().port}}\nhosts: {default: {}}\n`);
+    const port = await takenPort(t);
+    const file = writeConfiguration(`listen: {host: 127.0.0.1, port: ${port}}\nhosts: {default: {}}\n`);
     const { code, err } = await run('-t', '-c', file);
     assert.equal(code, 0, err);
   });

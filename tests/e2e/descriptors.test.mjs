@@ -4,21 +4,13 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import fs from 'node:fs';
 import net from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { connect } from './support/client.mjs';
+import { descriptors, processorSeconds } from './support/process.mjs';
 import { slowness, start, within } from './support/server.mjs';
 
 const CONNECTIONS = 600;
-
-/** Processor time that the process has used, in seconds; the kernel counts hundredths. */
-function processorSeconds(pid) {
-  const fields = fs.readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1].split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
-const descriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length;
 
 for (const threads of [1, 2]) {
   test(`at the limit of descriptors, ${threads} threads`, async () => {

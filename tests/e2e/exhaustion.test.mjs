@@ -5,25 +5,17 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import fs from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { connect } from './support/client.mjs';
 import { resident } from './support/memory.mjs';
+import { descriptors, processorSeconds } from './support/process.mjs';
 import { slowness, start, within } from './support/server.mjs';
 
 const LIMIT = Number(process.env.SLUICE_SOCKETS ?? 1500);
 const COMING = Math.ceil(LIMIT * 1.25 / 3) * 3;
 const MIB = 1024 * 1024;
 const HOLDER = new URL('support/sockets.mjs', import.meta.url);
-
-const descriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length;
-
-/** Processor time in seconds; the kernel counts hundredths. */
-function processorSeconds(pid) {
-  const fields = fs.readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1].split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
 
 /** Processes with so many sockets in all. */
 function hold(port, count) {

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { connect } from './support/client.mjs';
+import { takenPort } from './support/ports.mjs';
 import { handshake, Raw } from './support/raw.mjs';
 import {
   confinement, launch, run, serving, slowness, start, temporaryFolder, testPlugins, wayOf, withRing, writeConfiguration,
@@ -38,14 +38,6 @@ async function startAsking(drain, wait) {
   const later = await connect(server.wsUrl('/ws/chat/a/'));
   await later.close();
   return { server, client };
-}
-
-/** A port that is taken as long as the test runs. */
-async function takenPort(t) {
-  const holder = net.createServer().listen(0, '127.0.0.1');
-  await once(holder, 'listening');
-  t.after(() => holder.close());
-  return holder.address().port;
 }
 
 describe('the end', () => {

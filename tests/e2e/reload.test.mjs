@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import http from 'node:http';
-import net from 'node:net';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import tls from 'node:tls';
@@ -14,7 +13,9 @@ import { connect } from './support/client.mjs';
 import { ask, order, refused, servedForASecond, statusOf } from './support/command.mjs';
 import { Load } from './support/load.mjs';
 import { resident } from './support/memory.mjs';
+import { freePort, takenPort } from './support/ports.mjs';
 import { probe, Prober } from './support/prober.mjs';
+import { descriptors } from './support/process.mjs';
 import { makeCertificate, mayCrash, slowness, start, temporaryFolder, testPlugins, writeConfiguration } from './support/server.mjs';
 import { until } from './support/wait.mjs';
 
@@ -70,22 +71,6 @@ async function generationOf(url, agent) {
   response.resume();
   await once(response, 'end');
   return { generation: Number(response.headers['x-generation']), reused: request.reusedSocket };
-}
-
-async function takenPort(t) {
-  const holder = net.createServer().listen(0, '127.0.0.1');
-  await once(holder, 'listening');
-  t.after(() => holder.close());
-  return holder.address().port;
-}
-
-async function freePort() {
-  const holder = net.createServer().listen(0, '127.0.0.1');
-  await once(holder, 'listening');
-  const { port } = holder.address();
-  holder.close();
-  await once(holder, 'close');
-  return port;
 }
 
 const withListener = (text, port) => text.replace('listen:\n', `listen:\n  - {host: 127.0.0.1, port: ${port}}\n`);
@@ -302,8 +287,6 @@ describe('a new configuration', () => {
     await server.stop();
   });
 });
-
-const descriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length;
 
 describe('what a reload leaves', () => {
   test('descriptors are as before, and memory within 32 kB a reload', async (t) => {

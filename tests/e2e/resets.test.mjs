@@ -1,13 +1,13 @@
 // Clients that connect and are gone with a reset, by the ten thousands, while somebody honest is
 // answered throughout. SLUICE_RESETS: how many, 10,000 by default.
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
 import net from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { connect } from './support/client.mjs';
 import { forgetPeak, peak, resident } from './support/memory.mjs';
+import { descriptors } from './support/process.mjs';
 import { makeCertificate, slowness, start, temporaryFolder, within } from './support/server.mjs';
 import { handshake } from './support/raw.mjs';
 
@@ -77,8 +77,6 @@ async function waitsUntil(over, url) {
   await old.close();
   return waits.sort((one, other) => one - other);
 }
-
-const descriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length;
 
 async function calm(pid, most) {
   await within(20, `${most} descriptors again`, (async () => {

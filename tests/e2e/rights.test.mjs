@@ -10,6 +10,7 @@ import { describe, test } from 'node:test';
 import tls from 'node:tls';
 import { connect } from './support/client.mjs';
 import { ask, order, refused, servedForASecond, statusOf } from './support/command.mjs';
+import { freePort } from './support/ports.mjs';
 import { probe, Prober } from './support/prober.mjs';
 import { launch, makeCertificate, repository, start, temporaryFolder, writeConfiguration } from './support/server.mjs';
 import { until } from './support/wait.mjs';
@@ -214,15 +215,6 @@ const handing = (...ports) => ({
   launcher: ['python3', path.join(repository, 'tests/e2e/support/hand_over.py'),
     ...ports.map((port) => `127.0.0.1:${port}`), '--'],
 });
-
-async function freePort() {
-  const holder = net.createServer().listen(0, '127.0.0.1');
-  await once(holder, 'listening');
-  const { port } = holder.address();
-  holder.close();
-  await once(holder, 'close');
-  return port;
-}
 
 describe('sockets that are handed over', () => {
   test('are used for the addresses that they have, through reload, crash and restart', async () => {

@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { connect } from './support/client.mjs';
 import { forgetPeak, peak, resident } from './support/memory.mjs';
+import { descriptors } from './support/process.mjs';
 import { makeCertificate, serving, slowness, start, temporaryFolder, within } from './support/server.mjs';
 
 const seconds = Math.min(3600, Number(process.env.SLUICE_STORM_SECONDS ?? 30));
@@ -88,8 +89,6 @@ async function beAnswered(server, over, waits) {
   }
   await old.close();
 }
-
-const descriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length;
 
 /** Looks at the server each second until `over` settles, and tells a minute's worth in a line:
  * the most memory that was seen. */
