@@ -1,6 +1,7 @@
 #include "consumer/connection.h"
 
 #include <check.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -1130,6 +1131,91 @@ START_TEST(while_draining_no_handshake_is_taken_but_requests_are) {
 }
 END_TEST
 
+/* How long each of three is told to stay away. */
+static void drain_three(uint32_t retry_ms, unsigned told[3]) {
+    static struct client clients[3];
+    does[CONNECT] = accepts;
+    for (size_t i = 0; i < 3; i++) {
+        clients[i] = (struct client){.conn = NULL};
+        arrive_at(&clients[i], true);
+    }
+    turn();
+    connections_retry(loop, retry_ms);
+    connections_drain(loop, DRAIN_MS, 1012, "stopping");
+    pass(10);
+    for (size_t i = 0; i < 3; i++) {
+        const char *sent = fake_transport_sent(&clients[i].transport);
+        told[i] = UINT_MAX;
+        if (sscanf(sent, "close 1012(retry=%u)", &told[i]) != 1)
+            ck_assert_str_eq(sent, "close 1012(stopping)");
+        session_lost(clients[i].transport.session);
+    }
+    turn();
+    for (size_t i = 0; i < 3; i++)
+        fake_transport_free(&clients[i].transport);
+}
+
+START_TEST(who_is_to_come_back_is_told_when_each_at_another_time) {
+    static const uint32_t spans[] = {1, 900, 86400000, UINT32_MAX};
+    unsigned told[3];
+    drain_three(spans[_i], told);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_uint_le(told[i], spans[_i]);
+    for (size_t i = 0; spans[_i] > 1 && i < 3; i++) {
+        unsigned one = told[i], other = told[(i + 1) % 3];
+        ck_assert_uint_gt(one > other ? one - other : other - one, spans[_i] / 5);
+    }
+}
+END_TEST
+
+START_TEST(who_is_not_to_come_back_is_told_why) {
+    unsigned told[3];
+    drain_three(0, told);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_uint_eq(told[i], UINT_MAX);
+}
+END_TEST
+
+/* --- what an operator reads --- */
+
+static struct connection_view viewed;
+static struct session_counts counted;
+static unsigned views;
+
+static void take_view(void *arg, const struct connection_view *view) {
+    ck_assert_ptr_eq(arg, &views);
+    views++;
+    viewed = *view;
+    counted = *view->counts;
+}
+
+START_TEST(each_websocket_is_seen_and_no_handshake_or_request) {
+    struct client waiting = {.conn = NULL};
+    open_session();
+    sluice_id id = connection_id(client.conn);
+    does[CONNECT] = NULL;
+    arrive_at(&waiting, true);
+    client_says(0x81, "hello");
+    pass(5000);
+    connections_each(loop, take_view, &views);
+    ck_assert_uint_eq(views, 1);
+    ck_assert_uint_eq(viewed.id, id);
+    ck_assert_str_eq(viewed.route, "/ws/");
+    ck_assert_uint_eq(counted.messages_in, 1);
+    ck_assert_uint_eq(counted.bytes_in, 5 + 6); /* with its head and mask */
+    ck_assert_uint_ge(viewed.open_ms, 5000);
+    ck_assert_uint_lt(viewed.open_ms, 60000);
+    ck_assert_uint_eq(viewed.queued, 0);
+    session_lost(client.transport.session);
+    turn();
+    connections_each(loop, take_view, &views);
+    ck_assert_uint_eq(views, 1);
+    ck_assert_int_eq(sluice_deny(waiting.conn, 403, "", 0), SLUICE_OK);
+    turn();
+    fake_transport_free(&client.transport);
+}
+END_TEST
+
 static Suite *make_suite(void) {
     Suite *suite = suite_create("connection");
     TCase *endings_case = tcase_create("endings");
@@ -1177,6 +1263,9 @@ static Suite *make_suite(void) {
     tcase_add_checked_fixture(draining, setup, teardown);
     tcase_add_test(draining, a_second_drain_shortens_the_time_and_tells_no_hook_again);
     tcase_add_test(draining, while_draining_no_handshake_is_taken_but_requests_are);
+    tcase_add_loop_test(draining, who_is_to_come_back_is_told_when_each_at_another_time, 0, 4);
+    tcase_add_test(draining, who_is_not_to_come_back_is_told_why);
+    tcase_add_test(draining, each_websocket_is_seen_and_no_handshake_or_request);
     suite_add_tcase(suite, draining);
     return suite;
 }

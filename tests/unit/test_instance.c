@@ -128,6 +128,22 @@ START_TEST(a_refused_open_has_no_shut_and_says_who_refused) {
 }
 END_TEST
 
+START_TEST(a_shared_one_is_shut_by_its_last_owner) {
+    static const sluice_consumer shared = {.shut = note_shut};
+    struct error error;
+    ck_assert(open_with(&shared, &error));
+    ck_assert_ptr_eq(instance_share(route), route);
+    ck_assert_ptr_eq(instance_share(route), route);
+    instance_close(route);
+    instance_close(route);
+    ck_assert_str_eq(seen, "");
+    ck_assert_str_eq(instance_name(route), "/ws/");
+    instance_close(route);
+    ck_assert_str_eq(seen, "shut");
+    instance_close(NULL);
+}
+END_TEST
+
 /* --- threads --- */
 
 static int refuse_thread(sluice_thread *thread, sluice_route *of, void **data) {
@@ -221,6 +237,7 @@ int main(void) {
     tcase_add_checked_fixture(all, setup, teardown);
     tcase_add_test(all, options_are_read_in_open_only_and_their_text_lives_on);
     tcase_add_test(all, a_refused_open_has_no_shut_and_says_who_refused);
+    tcase_add_test(all, a_shared_one_is_shut_by_its_last_owner);
     tcase_add_test(all, a_refused_thread_has_no_stop);
     tcase_add_test(all, a_threads_timers_run_again_and_again_until_its_stop);
     tcase_add_test(all, a_threads_timers_are_bounded);
