@@ -24,6 +24,8 @@
  *
  * Changes of the ABI
  *   1.0  the first one
+ *   1.1  kept messages: sluice_send_options from keep on, sluice_send_report from epoch on,
+ *        sluice_group_join_with, sluice_group_history; sluice_set_user
  */
 #ifndef SLUICE_CONSUMER_H
 #define SLUICE_CONSUMER_H
@@ -38,7 +40,7 @@ extern "C" {
 #endif
 
 #define SLUICE_ABI_MAJOR 1
-#define SLUICE_ABI_MINOR 0
+#define SLUICE_ABI_MINOR 1
 #define SLUICE_MAGIC 0x534c5543u /* "SLUC" */
 
 /* An author who calls functions of a newer minor raises this before the include; older hosts then
@@ -90,19 +92,70 @@ typedef struct sluice_member {
     const char *info;
 } sluice_member;
 
+/* A place among a group's kept messages. offset: the last one that was heard; they have growing
+   numbers from 1, some of which may be left out. epoch: which count this is; 0 is no position at
+   all. Another epoch is another count, of which nothing can be resumed. Frozen: it will never grow.
+ */
+typedef struct sluice_position {
+    uint64_t epoch;
+    uint64_t offset;
+} sluice_position;
+
+/* What became of a group send. */
+enum {
+    SLUICE_SENT = 0,     /* sent, not kept */
+    SLUICE_KEPT = 1,     /* sent and kept */
+    SLUICE_REPEATED = 2, /* a kept message has its key: nothing was sent again */
+    SLUICE_NOT_KEPT = 3  /* it was to be kept and could not be: nobody heard it */
+};
+
 /* How a group send ended, over all threads: members it met, queued, and dropped for; its position
-   in the group's order, from 1. */
+   in the group's order, from 1. On a route with history only kept messages are counted: the
+   position is that of the message itself, of the one with its key, or of the last kept one. */
 typedef struct sluice_send_report {
     size_t size;
     uint64_t matched;
     uint64_t queued;
     uint64_t dropped;
     uint64_t position;
+    /* since 1.1 */
+    uint64_t epoch; /* of the position; 0 on a route without history */
+    int outcome;    /* SLUICE_SENT… */
 } sluice_send_report;
+
+/* How a join stands, once the group has it. */
+typedef struct sluice_joined {
+    size_t size;
+    sluice_position position; /* of the last kept message before the live ones; epoch 0: none are
+                                 kept here, or the layer could not be read */
+    uint64_t count;           /* kept messages that come next, before any live one */
+    int recovered; /* 1: what comes is all that was kept after `since`, without a gap. 0: `since`
+                      can't be resumed: too old, of another epoch, or skipped; what comes are the
+                      last ones. 0 too without `since`. */
+} sluice_joined;
+
+/* One kept message. Frozen: it will never grow. */
+typedef struct sluice_kept {
+    uint64_t offset;
+    uint64_t time_ms; /* since 1970, by the server's clock, when it was kept */
+    sluice_message message;
+} sluice_kept;
+
+/* Kept messages, the oldest first. */
+typedef struct sluice_history {
+    size_t size;
+    sluice_position position; /* of the last kept message; epoch 0: none are kept here, or the layer
+                                 could not be read */
+    const sluice_kept *messages;
+    size_t count;
+    int recovered; /* as in sluice_joined */
+} sluice_history;
 
 typedef void (*sluice_report_fn)(sluice_conn *conn, void *arg, const sluice_send_report *report);
 typedef void (*sluice_members_fn)(sluice_conn *conn, void *arg, const sluice_member *members,
                                   size_t count, size_t total);
+typedef void (*sluice_joined_fn)(sluice_conn *conn, void *arg, const sluice_joined *joined);
+typedef void (*sluice_history_fn)(sluice_conn *conn, void *arg, const sluice_history *history);
 typedef void (*sluice_work_fn)(void *arg);
 typedef void (*sluice_done_fn)(sluice_conn *conn, void *arg);
 typedef void (*sluice_every_fn)(sluice_thread *thread, void *arg);
@@ -113,7 +166,32 @@ typedef struct sluice_send_options {
     sluice_id except;        /* a member that does not get it, 0 for none */
     sluice_report_fn report; /* runs once, later, on the connection's thread; may be NULL */
     void *arg;
+    /* since 1.1; zeroed: not kept */
+    int keep; /* 1: it is kept as the route's history says; without history it is only sent */
+    const char *key; /* with keep: its own name in the group, 1 to SLUICE_KEY_MAX bytes of UTF-8
+                        without control characters. While a message with this key is kept, it is not
+                        sent again: so a sender who does not know whether it arrived may say it once
+                        more. NULL: none */
+    size_t stamp;    /* where in the message SLUICE_STAMP_SIZE spaces stand, which become the
+                        position's offset, decimal, with spaces before it: a JSON number for all who
+                        hear it. Only on a route with history, else they stay. 0: nowhere */
 } sluice_send_options;
+
+#define SLUICE_KEY_MAX 100
+#define SLUICE_STAMP_SIZE 16
+
+/* Options of sluice_group_join_with; set size to sizeof, zero the rest. */
+typedef struct sluice_join_options {
+    size_t size;
+    const char *info;
+    unsigned flags;
+    uint32_t last; /* how many of the last kept messages come first; those after `since` if that can
+                      be resumed */
+    sluice_position since;
+    sluice_joined_fn joined; /* runs once, later, on the connection's thread, before the first of
+                                the messages; may be NULL */
+    void *arg;
+} sluice_join_options;
 
 /* Flags of sluice_group_join. */
 enum { SLUICE_EVENTS = 1 /* messages of this group go to the event hook, not to the socket */ };
@@ -249,6 +327,12 @@ struct sluice_host {
     const char *(*option_text)(sluice_route *route, const char *key, const char *otherwise);
     void (*option_error)(sluice_route *route, const char *key, const char *message);
     void (*log)(sluice_route *route, sluice_conn *conn, int level, const char *text);
+    /* since 1.1 */
+    int (*group_join_with)(sluice_conn *conn, const char *group,
+                           const sluice_join_options *options);
+    int (*group_history)(sluice_conn *conn, const char *group, sluice_position since, size_t most,
+                         sluice_history_fn fn, void *arg);
+    int (*set_user)(sluice_conn *conn, const char *user);
 };
 
 /* The plugin's one variable: hidden, set by the entry function before any hook runs. */
@@ -373,6 +457,30 @@ static inline int sluice_group_send_with(sluice_conn *conn, const char *group,
                                          sluice_message message,
                                          const sluice_send_options *options) {
     return sluice_host_table->group_send(conn, group, message, options);
+}
+
+/* 1.1. Joins so that nothing is missed: first come the kept messages after options->since, or the
+   last options->last ones, then the live ones, none twice, none left out; to the event hook with
+   SLUICE_EVENTS, else to the socket. Errors as sluice_group_join; _INVALID also for a size that is
+   too small. For a member only info and flags change, and joined is told count 0. */
+static inline int sluice_group_join_with(sluice_conn *conn, const char *group,
+                                         const sluice_join_options *options) {
+    return sluice_host_table->group_join_with(conn, group, options);
+}
+
+/* 1.1. Reads kept messages: those after since when it has an epoch and can be resumed, else the
+   last; at most most (1 to 10,000) of them, the newest. fn is called once, later; what it is given
+   is borrowed. No membership is needed. */
+static inline int sluice_group_history(sluice_conn *conn, const char *group, sluice_position since,
+                                       size_t most, sluice_history_fn fn, void *arg) {
+    return sluice_host_table->group_history(conn, group, since, most, fn, arg);
+}
+
+/* 1.1. Whose connection this is, once the consumer knows it for sure: a key by which an operator
+   can end all connections of that user (sluice kick --user). user: 1 to 200 bytes of UTF-8 without
+   control characters, copied; NULL for none again. _INVALID for another text. */
+static inline int sluice_set_user(sluice_conn *conn, const char *user) {
+    return sluice_host_table->set_user(conn, user);
 }
 
 /* Asks who is in the group: fn is called once, later, with the first members (at most most, 10,000)
