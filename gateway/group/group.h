@@ -18,10 +18,14 @@ struct frame;
 struct session;
 struct groups;
 struct member;
+struct store;
 
 #define GROUP_NAME_MAX 200
 #define GROUP_INFO_MAX 256
 #define GROUP_MEMBERS_MAX 10000
+#define GROUP_KEY_MAX 100
+#define GROUP_HISTORY_MAX 10000
+#define GROUP_STAMP_SIZE 16
 
 /* What members' owners do for groups; one table for all members of the process, on each one's
    thread. */
@@ -50,17 +54,90 @@ struct member {
 
 enum group_result {
     GROUP_OK,
-    GROUP_INVALID, /* a bad name or info; nothing was done */
+    GROUP_INVALID, /* a bad name, info, key or stamp; nothing was done */
     GROUP_FULL /* join: the member has as many memberships as it may have; send: a thread is too far
                   behind with its mail; nothing was taken */
 };
 
-/* How a send ended, over all threads: members that it met, those whose queue took it, those whose
-   queue dropped something for it or that are closing; matched is the sum of both. The position
-   counts a group's messages from 1, and from 1 again once the group had no members. */
-struct group_report {
-    uint64_t matched, queued, dropped, position;
+/* How the messages of a namespace's groups are kept. */
+struct group_terms {
+    uint32_t messages; /* the last so many of a group, 1 to GROUP_HISTORY_MAX; 0: none are kept */
+    uint32_t age_s;    /* for so many seconds; 0: for ever */
+    uint32_t bytes;    /* so many together, of payload */
 };
+
+/* A place among a group's kept messages: the last one heard. epoch 0: none. */
+struct group_position {
+    uint64_t epoch, offset;
+};
+
+enum group_outcome {
+    GROUP_SENT, /* not kept */
+    GROUP_KEPT,
+    GROUP_REPEATED, /* a kept message has its key; not sent again */
+    GROUP_NOT_KEPT  /* it was to be and could not; not sent */
+};
+
+/* How a send ended, over all threads: members that it met, those whose queue took it, those whose
+   queue dropped something for it or that are closing; matched is the sum of both. Without terms the
+   position counts a group's messages from 1, and from 1 again once the group had no members, and
+   its epoch is 0; with terms it is that of the last kept message, of this one, or of the one whose
+   key it has. */
+struct group_report {
+    uint64_t matched, queued, dropped;
+    struct group_position position;
+    enum group_outcome outcome;
+};
+
+/* What is sent. The frame is lent, everything else copied. */
+struct group_message {
+    struct frame *frame;
+    uint64_t except; /* a member's id, or 0 */
+    const char
+        *key; /* 1 to GROUP_KEY_MAX bytes of a kept message's own, no control characters; NULL */
+    uint32_t stamp; /* where in the payload GROUP_STAMP_SIZE spaces become the offset, when the
+                       group has terms; 0: nowhere */
+    bool keep;      /* as the terms say */
+    struct group_terms terms;
+};
+
+/* How a join that wants history stands; count kept messages follow. recovered: they are all that
+   came after `since`. */
+struct group_joined {
+    struct group_position position; /* of the last kept message that is not live; epoch 0: none */
+    size_t count;
+    bool recovered;
+};
+
+/* What a join asks for. */
+struct group_wish {
+    const char *info; /* up to GROUP_INFO_MAX bytes of UTF-8; NULL: none */
+    unsigned flags;
+    unsigned most; /* memberships that this member may have, 65,535 whatever it says */
+    struct group_terms terms;
+    struct group_position since; /* first come the kept messages behind this */
+    uint32_t last;               /* or, when that can't be resumed, so many of the last */
+    size_t bytes;                /* no more than this of payload, or it can't be resumed; 0: any */
+    /* Told once, on this thread, later and before the first of these; NULL: as if nothing were
+       kept. Not called when the member ends first, unless `gone` is there, which is then. */
+    void (*joined)(void *arg, const struct group_joined *joined);
+    void (*gone)(void *arg);
+    void *arg;
+};
+
+struct group_kept {
+    uint64_t offset, time_ms;
+    struct frame *frame;
+};
+
+/* Kept messages, the oldest first; borrowed. */
+struct group_history {
+    struct group_position position; /* of the last kept one; epoch 0: none are kept */
+    size_t count;
+    bool recovered;
+    const struct group_kept *messages;
+};
+typedef void (*group_history_fn)(void *arg, const struct group_history *history);
 
 /* Answers come once for each call that returned GROUP_OK, on the asking thread, never inside the
  * call. */
@@ -86,6 +163,15 @@ struct group_counts {
     size_t members;     /* members of those, on any thread */
 };
 
+/* Where kept messages live. All are zero before the call: in memory, 256 MiB of it. */
+struct group_layer {
+    struct store *store; /* lent for good; NULL: in memory alone */
+    bool at_once;        /* with a store: members hear before it is written */
+    size_t memory;       /* what kept messages may take of it, over all threads */
+};
+/* Main thread, before groups_create_all. */
+void groups_set_layer(const struct group_layer *layer);
+
 /* The groups of each of count loops (1 to 256), which know each other; loops[i] has index i; events
    is lent until they are freed. One set a process. Main thread, before the loops run. */
 void groups_create_all(struct loop **loops, unsigned count, const struct member_events *events);
@@ -104,6 +190,8 @@ bool group_name_valid(const char *name);
    on, everything. info: up to GROUP_INFO_MAX bytes of UTF-8, copied, NULL for none. */
 enum group_result group_join(struct groups *groups, struct member *member, const char *space,
                              const char *name, const char *info, unsigned flags, unsigned most);
+enum group_result group_join_with(struct groups *groups, struct member *member, const char *space,
+                                  const char *name, const struct group_wish *wish);
 /* Leaves; messages ordered before the leave are still heard. GROUP_OK also when it is no member. */
 enum group_result group_leave(struct groups *groups, struct member *member, const char *space,
                               const char *name);
@@ -116,6 +204,10 @@ void group_leave_all(struct groups *groups, struct member *member);
 enum group_result group_send(struct groups *groups, const char *space, const char *name,
                              struct frame *frame, uint64_t except, const struct group_tally *tally);
 
+enum group_result group_send_with(struct groups *groups, const char *space, const char *name,
+                                  const struct group_message *message,
+                                  const struct group_tally *tally);
+
 /* [any] The same from any thread, until the loops end. Before groups_create_all nobody hears it. */
 enum group_result group_send_any(const char *space, const char *name, struct frame *frame,
                                  uint64_t except);
@@ -124,5 +216,11 @@ enum group_result group_send_any(const char *space, const char *name, struct fra
  */
 enum group_result group_list(struct groups *groups, const char *space, const char *name,
                              size_t most, group_listing_fn fn, void *arg);
+
+/* Reads kept messages: those behind `since`, or when that can't be resumed the last ones; at most
+ * `most` (and GROUP_HISTORY_MAX) of them, the newest. */
+enum group_result group_read(struct groups *groups, const char *space, const char *name,
+                             const struct group_terms *terms, struct group_position since,
+                             size_t most, group_history_fn fn, void *arg);
 
 #endif
