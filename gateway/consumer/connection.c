@@ -69,6 +69,7 @@ struct sluice_conn {
     struct member member;   /* its id is the connection's */
     struct conn_work *work; /* NULL at rest */
     char *subprotocol;      /* NULL: none */
+    char *user;             /* NULL: nobody whom the consumer knows */
     uint8_t state : 4;
     uint8_t is_handshake : 1, has_begun : 1, stopped : 1;
     char tail[]; /* the consumer's data from DATA_AT on, if any; the guard, if any; then the packed
@@ -298,6 +299,7 @@ static void dispose(sluice_conn *conn) {
         free(conn->work->answer);
     free(conn->work);
     free(conn->subprotocol);
+    free(conn->user);
     free(conn);
 }
 
@@ -848,6 +850,7 @@ void connections_each(struct loop *loop, void (*fn)(void *arg, const struct conn
             .id = connection_id(conn),
             .route = instance_name(route_of(conn)),
             .peer = connection_scope(conn, SLUICE_PEER, NULL),
+            .user = conn->user,
             .open_ms = counts->opened_at == 0 ? 0 : now - (uint64_t)counts->opened_at * 1000,
             .counts = counts,
             .queued = session_queued(&conn->session)};
@@ -856,6 +859,14 @@ void connections_each(struct loop *loop, void (*fn)(void *arg, const struct conn
 }
 
 /* --- what the host reads --- */
+
+int connection_set_user(sluice_conn *conn, const char *user) {
+    if (user != NULL && !group_name_valid(user))
+        return SLUICE_INVALID;
+    free(conn->user);
+    conn->user = user == NULL ? NULL : copy_of(user);
+    return SLUICE_OK;
+}
 
 const char *connection_scope(sluice_conn *conn, int what, const char *name) {
     const struct conn_work *work = conn->work;

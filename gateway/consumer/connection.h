@@ -85,6 +85,7 @@ int connection_stop(sluice_conn *conn);
 int connection_timer(sluice_conn *conn, uint64_t ms, sluice_done_fn fn, void *arg,
                      sluice_id *timer);
 int connection_timer_cancel(sluice_conn *conn, sluice_id timer);
+int connection_set_user(sluice_conn *conn, const char *user);
 const char *connection_scope(sluice_conn *conn, int what, const char *name);
 const void *connection_body(sluice_conn *conn, size_t *size);
 const char *connection_param(const sluice_conn *conn, const char *name);
@@ -96,6 +97,7 @@ int connection_frame(sluice_message message, struct frame **frame);
 struct connection_view {
     sluice_id id;
     const char *route, *peer;
+    const char *user; /* NULL: nobody whom the consumer knows */
     uint64_t open_ms;
     const struct session_counts *counts;
     size_t queued;

@@ -31,6 +31,8 @@ struct promise {
         sluice_done_fn done;
         sluice_report_fn report;
         sluice_members_fn members;
+        sluice_joined_fn joined;
+        sluice_history_fn history;
     } fn;
     sluice_work_fn work;
 };
@@ -89,16 +91,63 @@ static const char *space_of(sluice_conn *conn) {
     return instance_conf(connection_route(conn))->space;
 }
 
-static int host_group_join(sluice_conn *conn, const char *group, const char *info, unsigned flags) {
+static const struct group_terms *terms_of(sluice_conn *conn) {
+    return &instance_conf(connection_route(conn))->history;
+}
+
+static void on_joined(void *arg, const struct group_joined *joined) {
+    static const struct group_joined ended;
+    const struct group_joined *found = joined == NULL ? &ended : joined;
+    struct promise *promise = arg;
+    sluice_conn *conn;
+    sluice_joined told = {sizeof(told),
+                          {found->position.epoch, found->position.offset},
+                          found->count,
+                          found->recovered};
+    struct hook hook = begin(promise, &conn, HOOK_GROUP_JOIN);
+    promise->fn.joined(joined == NULL ? NULL : conn, promise->arg, &told);
+    end(promise, &hook);
+}
+
+/* What is over the queue's limit would end the connection: as much as half of it comes at once. */
+static size_t replay_bytes(const struct instance_conf *conf) {
+    return conf->terms.queue_bytes_max / 2;
+}
+
+static int host_group_join_with(sluice_conn *conn, const char *group,
+                                const sluice_join_options *options) {
     int state = connection_state(conn);
+    struct promise *promise = NULL;
     if (state != SLUICE_OK)
         return state;
-    if ((flags & SLUICE_EVENTS) != 0 && instance_consumer(connection_route(conn))->event == NULL)
+    if (options == NULL || options->size < sizeof(*options) ||
+        ((options->flags & SLUICE_EVENTS) != 0 &&
+         instance_consumer(connection_route(conn))->event == NULL))
         return SLUICE_INVALID;
-    unsigned most = instance_conf(connection_route(conn))->groups_max;
-    return group_code(group_join(groups_of(loop_current()), connection_member(conn), space_of(conn),
-                                 group, info, (flags & SLUICE_EVENTS) != 0 ? GROUP_EVENTS : 0,
-                                 most));
+    const struct instance_conf *conf = instance_conf(connection_route(conn));
+    struct group_wish wish = {.info = options->info,
+                              .flags = (options->flags & SLUICE_EVENTS) != 0 ? GROUP_EVENTS : 0,
+                              .most = conf->groups_max,
+                              .terms = conf->history,
+                              .since = {options->since.epoch, options->since.offset},
+                              .last = options->last,
+                              .bytes = replay_bytes(conf)};
+    if (options->joined != NULL) {
+        promise = make_promise(conn, options->arg);
+        promise->fn.joined = options->joined;
+        wish.joined = on_joined;
+        wish.arg = promise;
+    }
+    int result = group_code(group_join_with(groups_of(loop_current()), connection_member(conn),
+                                            conf->space, group, &wish));
+    if (result != SLUICE_OK)
+        drop_promise(promise);
+    return result;
+}
+
+static int host_group_join(sluice_conn *conn, const char *group, const char *info, unsigned flags) {
+    const sluice_join_options options = {.size = sizeof(options), .info = info, .flags = flags};
+    return host_group_join_with(conn, group, &options);
 }
 
 static int host_group_discard(sluice_conn *conn, const char *group) {
@@ -110,23 +159,47 @@ static int host_group_discard(sluice_conn *conn, const char *group) {
 }
 
 static void on_report(void *arg, const struct group_report *report) {
+    static const int outcomes[] = {[GROUP_SENT] = SLUICE_SENT,
+                                   [GROUP_KEPT] = SLUICE_KEPT,
+                                   [GROUP_REPEATED] = SLUICE_REPEATED,
+                                   [GROUP_NOT_KEPT] = SLUICE_NOT_KEPT};
     struct promise *promise = arg;
     sluice_conn *conn;
-    sluice_send_report told = {sizeof(told), report->matched, report->queued, report->dropped,
-                               report->position};
+    sluice_send_report told = {.size = sizeof(told),
+                               .matched = report->matched,
+                               .queued = report->queued,
+                               .dropped = report->dropped,
+                               .position = report->position.offset,
+                               .epoch = report->position.epoch,
+                               .outcome = outcomes[report->outcome]};
     struct hook hook = begin(promise, &conn, HOOK_GROUP_SEND);
     promise->fn.report(conn, promise->arg, &told);
     end(promise, &hook);
 }
 
+/* False for a size that no version has. Options of 1.0 end before `keep`. */
+static bool read_send_options(const sluice_send_options *options, struct group_message *message) {
+    if (options == NULL)
+        return true;
+    if (options->size < offsetof(sluice_send_options, keep))
+        return false;
+    message->except = options->except;
+    if (options->size < sizeof(*options))
+        return true;
+    message->keep = options->keep != 0;
+    message->key = options->key;
+    message->stamp = options->stamp > UINT32_MAX ? UINT32_MAX : (uint32_t)options->stamp;
+    return true;
+}
+
 static int host_group_send(sluice_conn *conn, const char *group, sluice_message message,
                            const sluice_send_options *options) {
-    struct frame *frame;
+    struct group_message sent = {.terms = *terms_of(conn)};
     struct promise *promise = NULL;
     struct group_tally tally;
-    if (options != NULL && options->size < sizeof(*options))
-        return SLUICE_INVALID; /* no version of it is smaller */
-    int result = connection_frame(message, &frame);
+    if (!read_send_options(options, &sent))
+        return SLUICE_INVALID;
+    int result = connection_frame(message, &sent.frame);
     if (result != SLUICE_OK)
         return result;
     if (options != NULL && options->report != NULL) {
@@ -134,10 +207,9 @@ static int host_group_send(sluice_conn *conn, const char *group, sluice_message 
         promise->fn.report = options->report;
         tally = (struct group_tally){on_report, promise};
     }
-    result = group_code(group_send(groups_of(loop_current()), space_of(conn), group, frame,
-                                   options == NULL ? 0 : options->except,
-                                   promise == NULL ? NULL : &tally));
-    frame_unref(frame);
+    result = group_code(group_send_with(groups_of(loop_current()), space_of(conn), group, &sent,
+                                        promise == NULL ? NULL : &tally));
+    frame_unref(sent.frame);
     if (result != SLUICE_OK)
         drop_promise(promise);
     return result;
@@ -164,8 +236,50 @@ static int host_group_members(sluice_conn *conn, const char *group, size_t most,
         return SLUICE_INVALID;
     struct promise *promise = make_promise(conn, arg);
     promise->fn.members = fn;
+    int result = group_code(group_list_with(groups_of(loop_current()), space_of(conn), group,
+                                            terms_of(conn), most, on_listing, promise));
+    if (result != SLUICE_OK)
+        drop_promise(promise);
+    return result;
+}
+
+static sluice_message message_of(const struct frame *frame) {
+    size_t size;
+    const void *payload = frame_payload(frame, &size);
+    return (sluice_message){payload, (uint32_t)size,
+                            frame_opcode(frame) == OPCODE_TEXT ? SLUICE_TEXT : SLUICE_BINARY};
+}
+
+static void on_history(void *arg, const struct group_history *history) {
+    struct promise *promise = arg;
+    sluice_conn *conn;
+    sluice_kept *kept = calloc(history->count + 1, sizeof(*kept));
+    if (kept == NULL)
+        abort();
+    for (size_t i = 0; i < history->count; i++) {
+        const struct group_kept *one = &history->messages[i];
+        kept[i] = (sluice_kept){one->offset, one->time_ms, message_of(one->frame)};
+    }
+    sluice_history told = {sizeof(told),
+                           {history->position.epoch, history->position.offset},
+                           kept,
+                           history->count,
+                           history->recovered};
+    struct hook hook = begin(promise, &conn, HOOK_GROUP_HISTORY);
+    promise->fn.history(conn, promise->arg, &told);
+    end(promise, &hook);
+    free(kept);
+}
+
+static int host_group_history(sluice_conn *conn, const char *group, sluice_position since,
+                              size_t most, sluice_history_fn fn, void *arg) {
+    if (fn == NULL || most == 0 || most > GROUP_HISTORY_MAX)
+        return SLUICE_INVALID;
+    struct promise *promise = make_promise(conn, arg);
+    promise->fn.history = fn;
     int result = group_code(
-        group_list(groups_of(loop_current()), space_of(conn), group, most, on_listing, promise));
+        group_read(groups_of(loop_current()), space_of(conn), group, terms_of(conn),
+                   (struct group_position){since.epoch, since.offset}, most, on_history, promise));
     if (result != SLUICE_OK)
         drop_promise(promise);
     return result;
@@ -337,6 +451,9 @@ static const struct sluice_host table = {
     .option_text = host_option_text,
     .option_error = host_option_error,
     .log = host_log,
+    .group_join_with = host_group_join_with,
+    .group_history = host_group_history,
+    .set_user = connection_set_user,
 };
 
 const struct sluice_host *host_table(void) { return &table; }

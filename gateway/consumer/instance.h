@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "consumer/visitor.h"
+#include "group/group.h"
 #include "observe/error.h"
 #include "websocket/session.h"
 
@@ -42,6 +43,7 @@ struct instance_conf {
     struct plugin *plugin;
     const struct option_source *options;
     struct session_terms terms;  /* its events and pace_at are the connections' */
+    struct group_terms history;  /* of its groups */
     uint32_t connect_ms;         /* a handshake undecided this long is a 504 */
     uint32_t groups_max;         /* memberships a connection */
     uint32_t timers_max;         /* timers a connection */

@@ -7,19 +7,28 @@
 
 #include "group/home.h"
 #include "group/key.h"
+#include "group/past.h"
 #include "group/post.h"
+#include "group/rooms.h"
 #include "group/serial.h"
+#include "group/store.h"
 #include "group/view.h"
 #include "loop/loop.h"
 #include "observe/counters.h"
 #include "websocket/frame.h"
 #include "websocket/utf8.h"
 
+#define MEMORY_DEFAULT ((size_t)256 << 20)
+
 struct groups {
     struct loop *loop;
     struct views views;
     struct homes homes;
+    struct rooms rooms;
 };
+
+/* Written before the loops run, then only read. */
+static struct group_layer layer;
 
 /*
  * Letters. One that asks goes back as its own answer, so that whoever answers remembers nothing.
@@ -29,18 +38,21 @@ struct groups {
 
 /* join: from the member's thread to the home and back. */
 struct join_letter {
-    struct mail mail;
+    struct errand errand;
     struct shared_key *key;
     struct home_member member;
-    unsigned flags;
+    struct group_wish wish;
+    struct room *room;     /* NULL: nothing is kept */
+    struct replay *replay; /* NULL: none is wanted */
     char info[];
 };
 
 /* leave: from the member's thread to the home and, unless the member has ended, back. */
 struct leave_letter {
-    struct mail mail;
+    struct errand errand;
     struct shared_key *key;
     uint64_t serial;
+    bool answers;
 };
 
 /* Adds up what became of one message; travels with it to the home, stays there, goes back. */
@@ -52,25 +64,52 @@ struct tally {
     unsigned waiting; /* deliveries that have not reported */
 };
 
-/* A message: to the home to be ordered, or from the home to be heard and, with a tally, back. */
-struct message_letter {
+/* A message at its home, or on its way there. */
+struct send_letter {
+    struct errand errand;
+    struct shared_key *key;
+    struct group_message message; /* its key is `name` */
+    struct tally *tally; /* NULL: nobody asked. Touched at the home alone while it is there */
+    struct room *room;   /* NULL: nothing is kept */
+    enum group_outcome outcome;
+    struct group_position repeats; /* when it is GROUP_REPEATED: the other's */
+    bool is_taken;                 /* it is in the room's past, and will be heard or lost */
+    char name[];
+};
+
+/* A message from the home to those who hear on another thread and, with a tally, back. */
+struct delivery_letter {
     struct mail mail;
     struct shared_key *key;
     struct frame *frame;
     uint64_t except;
-    struct tally *tally; /* NULL: nobody asked. Touched at the home alone while it is there. */
+    struct tally *tally;
     struct group_report report;
 };
 
 /* list: from the thread that asks to the home and back. */
 struct list_letter {
-    struct mail mail;
+    struct errand errand;
     struct shared_key *key;
     size_t most;
     group_listing_fn fn;
     void *arg;
     unsigned thread; /* the one that asked */
     struct listing *listing;
+};
+
+/* history: the same way. */
+struct read_letter {
+    struct errand errand;
+    struct shared_key *key;
+    struct group_terms terms;
+    struct group_position since;
+    size_t most;
+    group_history_fn fn;
+    void *arg;
+    unsigned thread; /* the one that asked */
+    struct room *room;
+    struct group_history history;
 };
 
 static void *new_letter(size_t size) {
@@ -82,31 +121,108 @@ static void *new_letter(size_t size) {
 
 static unsigned home_of(const struct group_key *key) { return key_home(key, post_threads()); }
 
-static bool is_home(const struct groups *groups, const struct group_key *key) {
-    return home_of(key) == loop_index(groups->loop);
+/* --- what waits for its turn in a room --- */
+
+/* The room of a group that keeps messages, or kept some when it had other terms; else NULL. */
+static struct room *room_for(struct groups *groups, const struct group_key *key,
+                             const struct group_terms *terms) {
+    if (terms->messages > 0)
+        return rooms_open(&groups->rooms, key);
+    return rooms_find(&groups->rooms, key);
+}
+
+/* Whether things happen at this call: this is the home, and nothing waits for the disk there. All
+   others go by letter, also those to this thread itself, so that one way has one order. */
+static bool is_here(const struct groups *groups, const struct group_key *key,
+                    const struct group_terms *terms) {
+    if (home_of(key) != loop_index(groups->loop))
+        return false;
+    return groups->rooms.store == NULL ||
+           (terms->messages == 0 && rooms_find(&groups->rooms, key) == NULL);
+}
+
+static const struct group_terms no_terms;
+
+/* A letter has come to the home: `deliver` does what it says, in its turn. */
+static void take(struct errand *errand, struct room *room, struct loop *loop,
+                 void (*deliver)(struct mail *, struct loop *)) {
+    errand->mail.deliver = deliver;
+    if (room == NULL)
+        deliver(&errand->mail, loop);
+    else
+        rooms_do(room, errand);
 }
 
 /* --- joining and leaving --- */
+
+static bool wants_replay(const struct group_wish *wish) {
+    return wish->joined != NULL || wish->last > 0 || wish->since.epoch != 0;
+}
+
+static struct replay *make_replay(const struct group_wish *wish, size_t count) {
+    struct replay *replay = new_letter(sizeof(*replay) + count * sizeof(replay->frames[0]));
+    replay->joined = wish->joined;
+    replay->arg = wish->arg;
+    replay->told.count = count;
+    return replay;
+}
+
+/* What it hears before what is live from now on; room may be NULL, and is, for who is in already,
+   looked at for its position alone. */
+static struct replay *replay_for(struct room *room, const struct group_wish *wish, bool is_new) {
+    struct past *past = room == NULL ? NULL : room_past(room);
+    struct past_part part = {0};
+    if (!wants_replay(wish))
+        return NULL;
+    if (past != NULL && is_new)
+        part = past_part(past, wish->since, wish->last, GROUP_HISTORY_MAX, wish->bytes);
+    struct replay *replay = make_replay(wish, part.count);
+    if (past == NULL)
+        return replay;
+    replay->told.position = past_position(past);
+    replay->told.recovered = part.recovered;
+    for (size_t at = 0; at < part.count; at++)
+        replay->frames[at] = frame_ref(past_at(past, part.first + at)->frame);
+    return replay;
+}
 
 static void on_joined(struct mail *mail, struct loop *to) {
     struct join_letter *letter = (struct join_letter *)mail;
     struct views *views = &groups_of(to)->views;
     uint32_t membership = view_find(views, letter->member.serial);
     if (membership != 0)
-        view_joined(views, membership, letter->flags);
+        view_joined(views, membership, letter->wish.flags, letter->replay);
+    else
+        replay_end(letter->replay);
     free(letter);
 }
 
-static void on_join(struct mail *mail, struct loop *to) {
+/* To this thread without mail: it is on the way on which the messages come too. */
+static void answer(unsigned thread, struct mail *mail, struct loop *from,
+                   void (*deliver)(struct mail *, struct loop *)) {
+    if (thread == loop_index(from))
+        deliver(mail, from);
+    else
+        post_letter(thread, mail, deliver);
+}
+
+static void do_join(struct mail *mail, struct loop *loop) {
     struct join_letter *letter = (struct join_letter *)mail;
-    struct homes *homes = &groups_of(to)->homes;
+    struct homes *homes = &groups_of(loop)->homes;
     uint32_t record = home_record(homes, letter->member.serial);
+    letter->replay = replay_for(letter->room, &letter->wish, record == 0);
     if (record == 0)
         home_join(homes, &letter->key->key, &letter->member);
     else
         home_set_info(homes, record, letter->member.info);
     key_unref(letter->key);
-    post_letter(serial_thread(letter->member.serial), mail, on_joined);
+    answer(serial_thread(letter->member.serial), mail, loop, on_joined);
+}
+
+static void on_join(struct mail *mail, struct loop *to) {
+    struct join_letter *letter = (struct join_letter *)mail;
+    letter->room = room_for(groups_of(to), &letter->key->key, &letter->wish.terms);
+    take(&letter->errand, letter->room, to, do_join);
 }
 
 static struct home_member presented(const struct views *views, uint32_t membership,
@@ -115,25 +231,32 @@ static struct home_member presented(const struct views *views, uint32_t membersh
                                 view_at(views, membership)->member->id, info};
 }
 
-static void post_join(struct groups *groups, uint32_t membership, const char *info,
-                      unsigned flags) {
-    size_t info_size = strlen(info) + 1;
-    struct join_letter *letter = new_letter(sizeof(*letter) + info_size);
-    letter->key = key_ref(view_key(view_at(&groups->views, membership)));
-    letter->member = presented(&groups->views, membership, memcpy(letter->info, info, info_size));
-    letter->flags = flags;
-    post_letter(home_of(&letter->key->key), &letter->mail, on_join);
+static const char *info_of(const struct group_wish *wish) {
+    return wish->info == NULL ? "" : wish->info;
 }
 
-static void join_at_home(struct groups *groups, uint32_t membership, const char *info,
-                         unsigned flags) {
+static void post_join(struct groups *groups, uint32_t membership, const struct group_wish *wish) {
+    size_t info_size = strlen(info_of(wish)) + 1;
+    struct join_letter *letter = new_letter(sizeof(*letter) + info_size);
+    memcpy(letter->info, info_of(wish), info_size);
+    letter->key = key_ref(view_key(view_at(&groups->views, membership)));
+    letter->member = presented(&groups->views, membership, letter->info);
+    letter->wish = *wish;
+    post_letter(home_of(&letter->key->key), &letter->errand.mail, on_join);
+}
+
+static void join_at_home(struct groups *groups, uint32_t membership,
+                         const struct group_wish *wish) {
     struct membership *joins = view_at(&groups->views, membership);
-    struct home_member member = presented(&groups->views, membership, info);
+    const struct group_key *key = &view_key(joins)->key;
+    struct home_member member = presented(&groups->views, membership, info_of(wish));
+    struct room *room = room_for(groups, key, &wish->terms);
+    struct replay *replay = replay_for(room, wish, joins->record == 0);
     if (joins->record == 0)
-        joins->record = home_join(&groups->homes, &view_key(joins)->key, &member);
+        joins->record = home_join(&groups->homes, key, &member);
     else
-        home_set_info(&groups->homes, joins->record, info);
-    view_joined(&groups->views, membership, flags);
+        home_set_info(&groups->homes, joins->record, info_of(wish));
+    view_joined(&groups->views, membership, wish->flags, replay);
 }
 
 static void on_left(struct mail *mail, struct loop *to) {
@@ -146,29 +269,28 @@ static void on_left(struct mail *mail, struct loop *to) {
 }
 
 /* The join came before, on the same way. */
-static void leave_home(struct homes *homes, struct leave_letter *letter) {
+static void do_leave(struct mail *mail, struct loop *loop) {
+    struct leave_letter *letter = (struct leave_letter *)mail;
+    struct homes *homes = &groups_of(loop)->homes;
     home_leave(homes, &letter->key->key, home_record(homes, letter->serial));
     key_unref(letter->key);
+    if (letter->answers)
+        answer(serial_thread(letter->serial), mail, loop, on_left);
+    else
+        free(letter);
 }
 
 static void on_leave(struct mail *mail, struct loop *to) {
     struct leave_letter *letter = (struct leave_letter *)mail;
-    leave_home(&groups_of(to)->homes, letter);
-    post_letter(serial_thread(letter->serial), mail, on_left);
+    take(&letter->errand, room_for(groups_of(to), &letter->key->key, &no_terms), to, do_leave);
 }
 
-static void on_end(struct mail *mail, struct loop *to) {
-    struct leave_letter *letter = (struct leave_letter *)mail;
-    leave_home(&groups_of(to)->homes, letter);
-    free(letter);
-}
-
-static void post_leave(struct groups *groups, uint32_t membership,
-                       void (*deliver)(struct mail *, struct loop *)) {
+static void post_leave(struct groups *groups, uint32_t membership, bool answers) {
     struct leave_letter *letter = new_letter(sizeof(*letter));
     letter->key = key_ref(view_key(view_at(&groups->views, membership)));
     letter->serial = view_serial(&groups->views, membership);
-    post_letter(home_of(&letter->key->key), &letter->mail, deliver);
+    letter->answers = answers;
+    post_letter(home_of(&letter->key->key), &letter->errand.mail, on_leave);
 }
 
 static void leave_at_home(struct groups *groups, uint32_t membership) {
@@ -202,92 +324,193 @@ static struct tally *create_tally(const struct groups *groups, const struct grou
     return tally;
 }
 
-static struct message_letter *create_message(struct shared_key *key, struct frame *frame,
-                                             uint64_t except, struct tally *tally) {
-    struct message_letter *letter = new_letter(sizeof(*letter));
-    letter->key = key;
-    letter->frame = frame_ref(frame);
-    letter->except = except;
-    letter->tally = tally;
+static struct delivery_letter *create_delivery(const struct home *home,
+                                               const struct send_letter *sent) {
+    struct delivery_letter *letter = new_letter(sizeof(*letter));
+    letter->key = key_ref(home->key);
+    letter->frame = frame_ref(sent->message.frame);
+    letter->except = sent->message.except;
+    letter->tally = sent->tally;
     return letter;
 }
 
-static void free_message(struct message_letter *letter) {
+static void free_delivery(struct delivery_letter *letter) {
     key_unref(letter->key);
     frame_unref(letter->frame);
     free(letter);
 }
 
 /* A letter counts as under way until its thread has dealt with it. */
-static size_t memory_of(const struct message_letter *letter) {
+static size_t memory_of(size_t letter_size, const struct frame *frame) {
     size_t size;
-    frame_bytes(letter->frame, &size);
-    return sizeof(*letter) + size;
-}
-
-static void post_message(unsigned thread, struct message_letter *letter,
-                         void (*deliver)(struct mail *, struct loop *)) {
-    post_sets_out(thread, memory_of(letter));
-    post_letter(thread, &letter->mail, deliver);
+    frame_bytes(frame, &size);
+    return letter_size + size;
 }
 
 static void on_delivered(struct mail *mail, struct loop *to) {
-    struct message_letter *letter = (struct message_letter *)mail;
+    struct delivery_letter *letter = (struct delivery_letter *)mail;
     (void)to;
     add_report(letter->tally, &letter->report);
-    free_message(letter);
+    free_delivery(letter);
 }
 
 static void on_delivery(struct mail *mail, struct loop *to) {
-    struct message_letter *letter = (struct message_letter *)mail;
+    struct delivery_letter *letter = (struct delivery_letter *)mail;
     const struct group_key *key = &letter->key->key;
     view_deliver(&groups_of(to)->views, key, letter->frame, letter->except, &letter->report);
-    post_arrived(loop_index(to), memory_of(letter));
+    post_arrived(loop_index(to), memory_of(sizeof(*letter), letter->frame));
     if (letter->tally == NULL)
-        free_message(letter);
+        free_delivery(letter);
     else
         post_letter(home_of(key), mail, on_delivered);
 }
 
 /* To each other thread that has members. */
 static void post_deliveries(const struct groups *groups, const struct home *home,
-                            const struct message_letter *message) {
+                            const struct send_letter *sent) {
     for (unsigned thread = 0; thread < post_threads(); thread++) {
         if (home->on_thread[thread] == 0 || thread == loop_index(groups->loop))
             continue;
-        struct message_letter *letter =
-            create_message(key_ref(home->key), message->frame, message->except, message->tally);
-        post_message(thread, letter, on_delivery);
-        if (message->tally != NULL)
-            message->tally->waiting++;
+        struct delivery_letter *letter = create_delivery(home, sent);
+        post_sets_out(thread, memory_of(sizeof(*letter), letter->frame));
+        post_letter(thread, &letter->mail, on_delivery);
+        if (sent->tally != NULL)
+            sent->tally->waiting++;
     }
+}
+
+/* Here and elsewhere: what became of it here. */
+static struct group_report deliver(struct groups *groups, const struct group_key *key,
+                                   const struct home *home, const struct send_letter *sent) {
+    struct group_report here = {0};
+    counters_add(COUNTER_GROUP_MESSAGES, 1);
+    if (home != NULL) {
+        view_deliver(&groups->views, key, sent->message.frame, sent->message.except, &here);
+        post_deliveries(groups, home, sent);
+    }
+    return here;
+}
+
+static void on_settled(void *arg, bool kept) {
+    struct send_letter *sent = arg;
+    if (!kept)
+        sent->outcome = GROUP_NOT_KEPT;
+    sent->errand.waits = false;
+    rooms_go_on(sent->room);
+}
+
+static void keep(struct send_letter *sent, struct room *room) {
+    const struct group_message *message = &sent->message;
+    enum keep kept = room_keep(room, message->frame, message->key, message->stamp, &message->terms,
+                               on_settled, sent);
+    sent->outcome = kept == KEEP_FULL ? GROUP_NOT_KEPT : GROUP_KEPT;
+    sent->is_taken = kept != KEEP_FULL;
+    sent->errand.waits = kept == KEEP_LATER;
+}
+
+/* What is to be kept gets its offset here, before its turn. */
+static void prepare_send(struct errand *errand, struct room *room) {
+    struct send_letter *sent = (struct send_letter *)errand;
+    const struct past_message *same = NULL;
+    sent->room = room;
+    if (!sent->message.keep || sent->message.terms.messages == 0)
+        return;
+    const struct past *past = room_past(room);
+    if (past == NULL) {
+        sent->outcome = GROUP_NOT_KEPT;
+        return;
+    }
+    if (sent->message.key != NULL)
+        same = past_find(past, sent->message.key);
+    if (same == NULL) {
+        keep(sent, room);
+        return;
+    }
+    sent->outcome = GROUP_REPEATED;
+    sent->repeats = (struct group_position){past->epoch, same->offset};
+}
+
+/* Its turn has come: what it repeats has been heard, or was lost. */
+static void settle(struct send_letter *sent) {
+    if (sent->is_taken && sent->outcome == GROUP_KEPT)
+        room_heard(sent->room, &sent->message.terms);
+    else if (sent->is_taken)
+        room_lost(sent->room);
+    else if (sent->outcome == GROUP_REPEATED &&
+             past_find(room_past(sent->room), sent->message.key) == NULL)
+        sent->outcome = GROUP_NOT_KEPT;
+}
+
+/* The message's place, as reports say it. */
+static struct group_position position_of(const struct send_letter *sent, const struct home *home) {
+    const struct past *past = sent->room == NULL ? NULL : room_past(sent->room);
+    if (sent->outcome == GROUP_REPEATED)
+        return sent->repeats;
+    if (past != NULL)
+        return past_position(past);
+    return (struct group_position){0, home == NULL ? 1 : home->position};
 }
 
 /* At the home: the message's place in the order is where this call stands among the others. */
-static void order(struct groups *groups, const struct group_key *key,
-                  const struct message_letter *message) {
-    struct tally *tally = message->tally;
+static void order(struct groups *groups, const struct group_key *key, struct send_letter *sent) {
     struct home *home = home_find(&groups->homes, key);
     struct group_report here = {0};
-    if (tally != NULL) {
-        tally->sum.position = home == NULL ? 1 : home->position + 1;
-        tally->waiting = 1; /* this thread's own */
-    }
-    counters_add(COUNTER_GROUP_MESSAGES, 1);
-    if (home != NULL) {
+    settle(sent);
+    if (home != NULL && sent->room == NULL)
         home->position++;
-        view_deliver(&groups->views, key, message->frame, message->except, &here);
-        post_deliveries(groups, home, message);
+    if (sent->tally != NULL) {
+        sent->tally->sum.position = position_of(sent, home);
+        sent->tally->sum.outcome = sent->outcome;
+        sent->tally->waiting = 1; /* this thread's own */
     }
-    if (tally != NULL)
-        add_report(tally, &here);
+    if (sent->outcome == GROUP_SENT || sent->outcome == GROUP_KEPT)
+        here = deliver(groups, key, home, sent);
+    if (sent->tally != NULL)
+        add_report(sent->tally, &here);
 }
 
-static void on_message(struct mail *mail, struct loop *to) {
-    struct message_letter *letter = (struct message_letter *)mail;
-    order(groups_of(to), &letter->key->key, letter);
-    post_arrived(loop_index(to), memory_of(letter));
-    free_message(letter);
+static size_t send_memory(const struct send_letter *letter) {
+    return memory_of(sizeof(*letter), letter->message.frame);
+}
+
+static void do_send(struct mail *mail, struct loop *loop) {
+    struct send_letter *letter = (struct send_letter *)mail;
+    order(groups_of(loop), &letter->key->key, letter);
+    post_arrived(loop_index(loop), send_memory(letter));
+    key_unref(letter->key);
+    frame_unref(letter->message.frame);
+    free(letter);
+}
+
+static void on_send(struct mail *mail, struct loop *to) {
+    struct send_letter *letter = (struct send_letter *)mail;
+    letter->errand.prepare = prepare_send;
+    take(&letter->errand, room_for(groups_of(to), &letter->key->key, &letter->message.terms), to,
+         do_send);
+}
+
+/* Takes the key and the tally. */
+static void post_send(struct shared_key *key, const struct group_message *message,
+                      struct tally *tally) {
+    size_t name_size = message->key == NULL ? 0 : strlen(message->key) + 1;
+    struct send_letter *letter = new_letter(sizeof(*letter) + name_size);
+    letter->key = key;
+    letter->message = *message;
+    if (name_size > 0)
+        letter->message.key = memcpy(letter->name, message->key, name_size);
+    frame_ref(letter->message.frame);
+    letter->tally = tally;
+    post_sets_out(home_of(&key->key), send_memory(letter));
+    post_letter(home_of(&key->key), &letter->errand.mail, on_send);
+}
+
+static void send_here(struct groups *groups, const struct group_key *key,
+                      const struct group_message *message, struct tally *tally) {
+    struct send_letter sent = {.message = *message, .tally = tally};
+    struct room *room = room_for(groups, key, &message->terms);
+    if (room != NULL)
+        prepare_send(&sent.errand, room);
+    order(groups, key, &sent);
 }
 
 /* --- listing --- */
@@ -305,14 +528,60 @@ static void on_listed(struct mail *mail, struct loop *to) {
 static void answer_list(struct groups *groups, const struct group_key *key,
                         struct list_letter *letter) {
     letter->listing = home_list(&groups->homes, key, letter->most);
-    post_letter(letter->thread, &letter->mail, on_listed);
+    post_letter(letter->thread, &letter->errand.mail, on_listed);
+}
+
+static void do_list(struct mail *mail, struct loop *loop) {
+    struct list_letter *letter = (struct list_letter *)mail;
+    struct shared_key *key = letter->key;
+    answer_list(groups_of(loop), &key->key, letter);
+    key_unref(key);
 }
 
 static void on_list(struct mail *mail, struct loop *to) {
     struct list_letter *letter = (struct list_letter *)mail;
-    struct shared_key *key = letter->key;
-    answer_list(groups_of(to), &key->key, letter);
-    key_unref(key);
+    take(&letter->errand, room_for(groups_of(to), &letter->key->key, &no_terms), to, do_list);
+}
+
+/* --- history --- */
+
+static void on_read_back(struct mail *mail, struct loop *to) {
+    struct read_letter *letter = (struct read_letter *)mail;
+    struct group_kept *messages = (struct group_kept *)(uintptr_t)letter->history.messages;
+    (void)to;
+    letter->fn(letter->arg, &letter->history);
+    for (size_t at = 0; at < letter->history.count; at++)
+        frame_unref(messages[at].frame);
+    free(messages);
+    free(letter);
+}
+
+static void answer_read(struct read_letter *letter, struct room *room) {
+    struct past *past = room == NULL ? NULL : room_past(room);
+    if (past != NULL) {
+        struct past_part part = past_part(past, letter->since, letter->most, letter->most, 0);
+        struct group_kept *messages = new_letter((part.count + 1) * sizeof(*messages));
+        for (size_t at = 0; at < part.count; at++) {
+            const struct past_message *kept = past_at(past, part.first + at);
+            messages[at] = (struct group_kept){kept->offset, kept->time_ms, frame_ref(kept->frame)};
+        }
+        letter->history =
+            (struct group_history){past_position(past), part.count, part.recovered, messages};
+    }
+    post_letter(letter->thread, &letter->errand.mail, on_read_back);
+}
+
+static void do_read(struct mail *mail, struct loop *loop) {
+    struct read_letter *letter = (struct read_letter *)mail;
+    (void)loop;
+    key_unref(letter->key);
+    answer_read(letter, letter->room);
+}
+
+static void on_read(struct mail *mail, struct loop *to) {
+    struct read_letter *letter = (struct read_letter *)mail;
+    letter->room = room_for(groups_of(to), &letter->key->key, &letter->terms);
+    take(&letter->errand, letter->room, to, do_read);
 }
 
 /* --- their life --- */
@@ -322,9 +591,17 @@ static struct groups *create_groups(struct loop *loop, unsigned threads,
     struct groups *groups = new_letter(sizeof(*groups));
     groups->loop = loop;
     view_init(&groups->views, loop, events);
-    home_init(&groups->homes, loop_index(loop), threads);
+    home_init(&groups->homes, threads);
+    groups->rooms.loop = loop;
+    groups->rooms.homes = &groups->homes;
+    groups->rooms.store = layer.store;
+    groups->rooms.at_once = layer.at_once;
+    groups->rooms.memory_max = (layer.memory == 0 ? MEMORY_DEFAULT : layer.memory) / threads;
+    rooms_init(&groups->rooms);
     return groups;
 }
+
+void groups_set_layer(const struct group_layer *chosen) { layer = *chosen; }
 
 void groups_create_all(struct loop **loops, unsigned count, const struct member_events *events) {
     uint64_t seed[2];
@@ -341,6 +618,7 @@ void groups_free_all(struct loop **loops, unsigned count) {
         struct groups *groups = groups_of(loops[at]);
         view_clear(&groups->views);
         home_clear(&groups->homes);
+        rooms_clear(&groups->rooms);
         loop_set_local(loops[at], LOOP_GROUPS, NULL);
         free(groups);
     }
@@ -374,29 +652,51 @@ static bool is_text(const char *text, size_t size_max) {
     return size <= size_max && utf8_valid(text, size);
 }
 
-bool group_name_valid(const char *name) {
-    return name != NULL && *name != '\0' && is_text(name, GROUP_NAME_MAX) && !has_controls(name);
+static bool is_name(const char *text, size_t size_max) {
+    return *text != '\0' && is_text(text, size_max) && !has_controls(text);
+}
+
+bool group_name_valid(const char *name) { return name != NULL && is_name(name, GROUP_NAME_MAX); }
+
+/* The stamp's place holds spaces. */
+static bool is_stampable(const struct frame *frame, uint32_t stamp) {
+    size_t size;
+    const uint8_t *payload = frame_payload(frame, &size);
+    if (stamp == 0)
+        return true;
+    if (size < GROUP_STAMP_SIZE || stamp > size - GROUP_STAMP_SIZE)
+        return false;
+    for (size_t at = 0; at < GROUP_STAMP_SIZE; at++)
+        if (payload[stamp + at] != ' ')
+            return false;
+    return true;
 }
 
 /* --- the calls --- */
 
-enum group_result group_join(struct groups *groups, struct member *member, const char *space,
-                             const char *name, const char *info, unsigned flags, unsigned most) {
-    if (!group_name_valid(name) || (info != NULL && !is_text(info, GROUP_INFO_MAX)))
+enum group_result group_join_with(struct groups *groups, struct member *member, const char *space,
+                                  const char *name, const struct group_wish *wish) {
+    if (!group_name_valid(name) || (wish->info != NULL && !is_text(wish->info, GROUP_INFO_MAX)))
         return GROUP_INVALID;
     assert(member->id != 0);
     struct views *views = &groups->views;
     struct group_key key = key_of(space, name);
     uint32_t membership = view_membership(views, member, &key);
-    if (membership == 0 && (member->count >= most || member->count == UINT16_MAX))
+    if (membership == 0 && (member->count >= wish->most || member->count == UINT16_MAX))
         return GROUP_FULL;
     if (membership == 0)
-        membership = view_join(views, member, &key, is_home(groups, &key));
+        membership = view_join(views, member, &key, is_here(groups, &key, &wish->terms));
     if (view_at(views, membership)->at_home)
-        join_at_home(groups, membership, info == NULL ? "" : info, flags);
+        join_at_home(groups, membership, wish);
     else
-        post_join(groups, membership, info == NULL ? "" : info, flags);
+        post_join(groups, membership, wish);
     return GROUP_OK;
+}
+
+enum group_result group_join(struct groups *groups, struct member *member, const char *space,
+                             const char *name, const char *info, unsigned flags, unsigned most) {
+    const struct group_wish wish = {.info = info, .flags = flags, .most = most};
+    return group_join_with(groups, member, space, name, &wish);
 }
 
 enum group_result group_leave(struct groups *groups, struct member *member, const char *space,
@@ -413,7 +713,7 @@ enum group_result group_leave(struct groups *groups, struct member *member, cons
         leave_at_home(groups, membership);
         view_left(views, membership);
     } else {
-        post_leave(groups, membership, on_leave);
+        post_leave(groups, membership, true);
     }
     return GROUP_OK;
 }
@@ -425,49 +725,68 @@ void group_leave_all(struct groups *groups, struct member *member) {
         if (ends->state == MEMBERSHIP_IN && ends->at_home)
             leave_at_home(groups, membership);
         else if (ends->state == MEMBERSHIP_IN)
-            post_leave(groups, membership, on_end);
+            post_leave(groups, membership, false);
         view_end(&groups->views, membership);
     }
+}
+
+static enum group_result check_message(const char *name, const struct group_message *message) {
+    if (!group_name_valid(name) || !is_stampable(message->frame, message->stamp) ||
+        (message->key != NULL && !is_name(message->key, GROUP_KEY_MAX)))
+        return GROUP_INVALID;
+    if (post_is_full())
+        return GROUP_FULL;
+    if (message->keep && message->terms.messages > 0 && layer.store != NULL &&
+        store_is_full(layer.store))
+        return GROUP_FULL;
+    return GROUP_OK;
+}
+
+enum group_result group_send_with(struct groups *groups, const char *space, const char *name,
+                                  const struct group_message *message,
+                                  const struct group_tally *tally) {
+    enum group_result result = check_message(name, message);
+    if (result != GROUP_OK)
+        return result;
+    struct group_key key = key_of(space, name);
+    if (is_here(groups, &key, &message->terms))
+        send_here(groups, &key, message, create_tally(groups, tally));
+    else
+        post_send(view_share_key(&groups->views, &key), message, create_tally(groups, tally));
+    return GROUP_OK;
 }
 
 enum group_result group_send(struct groups *groups, const char *space, const char *name,
                              struct frame *frame, uint64_t except,
                              const struct group_tally *tally) {
-    if (!group_name_valid(name))
-        return GROUP_INVALID;
-    if (post_is_full())
-        return GROUP_FULL;
-    struct group_key key = key_of(space, name);
-    if (is_home(groups, &key)) {
-        struct message_letter message = {
-            .frame = frame, .except = except, .tally = create_tally(groups, tally)};
-        order(groups, &key, &message);
-        return GROUP_OK;
-    }
-    struct message_letter *letter = create_message(view_share_key(&groups->views, &key), frame,
-                                                   except, create_tally(groups, tally));
-    post_message(home_of(&key), letter, on_message);
-    return GROUP_OK;
+    const struct group_message message = {.frame = frame, .except = except};
+    return group_send_with(groups, space, name, &message, tally);
 }
 
 enum group_result group_send_any(const char *space, const char *name, struct frame *frame,
                                  uint64_t except) {
+    const struct group_message message = {.frame = frame, .except = except};
     if (!group_name_valid(name))
         return GROUP_INVALID;
     if (post_threads() == 0)
         return GROUP_OK; /* no loop, so no member */
     if (loop_current() != NULL)
-        return group_send(groups_of(loop_current()), space, name, frame, except, NULL);
+        return group_send_with(groups_of(loop_current()), space, name, &message, NULL);
     if (post_is_full())
         return GROUP_FULL;
     struct group_key key = key_of(space, name);
-    struct message_letter *letter = create_message(key_share(&key), frame, except, NULL);
-    post_message(home_of(&key), letter, on_message);
+    post_send(key_share(&key), &message, NULL);
     return GROUP_OK;
 }
 
 enum group_result group_list(struct groups *groups, const char *space, const char *name,
                              size_t most, group_listing_fn fn, void *arg) {
+    return group_list_with(groups, space, name, &no_terms, most, fn, arg);
+}
+
+enum group_result group_list_with(struct groups *groups, const char *space, const char *name,
+                                  const struct group_terms *terms, size_t most, group_listing_fn fn,
+                                  void *arg) {
     if (!group_name_valid(name))
         return GROUP_INVALID;
     struct group_key key = key_of(space, name);
@@ -476,11 +795,33 @@ enum group_result group_list(struct groups *groups, const char *space, const cha
     letter->fn = fn;
     letter->arg = arg;
     letter->thread = loop_index(groups->loop);
-    if (is_home(groups, &key)) {
+    if (is_here(groups, &key, terms)) {
         answer_list(groups, &key, letter);
     } else {
         letter->key = view_share_key(&groups->views, &key);
-        post_letter(home_of(&key), &letter->mail, on_list);
+        post_letter(home_of(&key), &letter->errand.mail, on_list);
+    }
+    return GROUP_OK;
+}
+
+enum group_result group_read(struct groups *groups, const char *space, const char *name,
+                             const struct group_terms *terms, struct group_position since,
+                             size_t most, group_history_fn fn, void *arg) {
+    if (!group_name_valid(name))
+        return GROUP_INVALID;
+    struct group_key key = key_of(space, name);
+    struct read_letter *letter = new_letter(sizeof(*letter));
+    letter->terms = *terms;
+    letter->since = since;
+    letter->most = most < GROUP_HISTORY_MAX ? most : GROUP_HISTORY_MAX;
+    letter->fn = fn;
+    letter->arg = arg;
+    letter->thread = loop_index(groups->loop);
+    if (is_here(groups, &key, terms)) {
+        answer_read(letter, room_for(groups, &key, terms));
+    } else {
+        letter->key = view_share_key(&groups->views, &key);
+        post_letter(home_of(&key), &letter->errand.mail, on_read);
     }
     return GROUP_OK;
 }

@@ -118,10 +118,9 @@ struct group_wish {
     struct group_position since; /* first come the kept messages behind this */
     uint32_t last;               /* or, when that can't be resumed, so many of the last */
     size_t bytes;                /* no more than this of payload, or it can't be resumed; 0: any */
-    /* Told once, on this thread, later and before the first of these; NULL: as if nothing were
-       kept. Not called when the member ends first, unless `gone` is there, which is then. */
+    /* Told once, on this thread, later and before the first of these; with NULL when the member
+       ended before. NULL: nobody is told. */
     void (*joined)(void *arg, const struct group_joined *joined);
-    void (*gone)(void *arg);
     void *arg;
 };
 
@@ -216,6 +215,11 @@ enum group_result group_send_any(const char *space, const char *name, struct fra
  */
 enum group_result group_list(struct groups *groups, const char *space, const char *name,
                              size_t most, group_listing_fn fn, void *arg);
+
+/* The same, behind the caller's joins to a group with these terms. */
+enum group_result group_list_with(struct groups *groups, const char *space, const char *name,
+                                  const struct group_terms *terms, size_t most, group_listing_fn fn,
+                                  void *arg);
 
 /* Reads kept messages: those behind `since`, or when that can't be resumed the last ones; at most
  * `most` (and GROUP_HISTORY_MAX) of them, the newest. */

@@ -96,8 +96,9 @@ static void unlink_record(const struct homes *homes, struct home *home,
     home->on_thread[serial_thread(record->serial)]--;
 }
 
-static bool is_away(const struct homes *homes, const struct record *record) {
-    return serial_thread(record->serial) != homes->thread;
+/* Known by letters: of another thread, or of this one in a group in which all waits. */
+static bool is_away(const struct record *record) {
+    return serial_place(record->serial).generation != 0;
 }
 
 static uint64_t id_of(const struct record *record) {
@@ -135,7 +136,7 @@ uint32_t home_join(struct homes *homes, const struct group_key *key,
     record->serial = member->serial;
     record->id = member->id;
     append_record(homes, home_of(homes, key), number);
-    if (is_away(homes, record))
+    if (is_away(record))
         roll_add(&homes->away, number);
     home_set_info(homes, number, member->info);
     return number;
@@ -143,7 +144,7 @@ uint32_t home_join(struct homes *homes, const struct group_key *key,
 
 static void remove_record(struct homes *homes, struct home *home, uint32_t number) {
     struct record *record = record_at(homes, number);
-    if (is_away(homes, record))
+    if (is_away(record))
         roll_remove(&homes->away, number);
     unlink_record(homes, home, record);
     drop_info(record);
@@ -198,9 +199,8 @@ struct listing *home_list(const struct homes *homes, const struct group_key *key
 
 /* --- their life --- */
 
-void home_init(struct homes *homes, unsigned thread, unsigned threads) {
-    *homes = (struct homes){.thread = thread,
-                            .threads = threads,
+void home_init(struct homes *homes, unsigned threads) {
+    *homes = (struct homes){.threads = threads,
                             .records = {.item_size = sizeof(struct record)},
                             .away = {.name = serial_at, .items = &homes->records}};
 }

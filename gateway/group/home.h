@@ -14,10 +14,10 @@
 
 /* The groups whose home is one thread. */
 struct homes {
-    unsigned thread, threads;
+    unsigned threads;
     struct table by_key;
     struct slab records; /* one for each member */
-    struct roll away;    /* those of other threads' members, by the membership's serial */
+    struct roll away;    /* those that letters speak of, by the membership's serial */
 };
 
 struct home {
@@ -40,8 +40,8 @@ struct listing {
     struct group_listing_entry members[];
 };
 
-/* The number of this thread, and how many there are. */
-void home_init(struct homes *homes, unsigned thread, unsigned threads);
+/* threads: how many there are. */
+void home_init(struct homes *homes, unsigned threads);
 void home_clear(struct homes *homes);
 
 /* NULL when the group has no members. Valid until one leaves. */
@@ -50,7 +50,7 @@ struct home *home_find(const struct homes *homes, const struct group_key *key);
 /* Adds the member behind all others. Its record, from 1, which whoever is at home remembers. */
 uint32_t home_join(struct homes *homes, const struct group_key *key,
                    const struct home_member *member);
-/* The record of another thread's member, 0 when it is not known. */
+/* The record of a member that letters speak of, 0 when it is not known. */
 uint32_t home_record(const struct homes *homes, uint64_t serial);
 void home_set_info(struct homes *homes, uint32_t record, const char *info);
 /* The key is that of the record's group. */

@@ -27,9 +27,16 @@ struct view {
     uint32_t memberships; /* all that exist, those included that hear nothing yet or no more */
 };
 
+/* TELL: of the replay whose frames come next; HEAR: by the event hook; SHARE: by the session. */
+enum event_kind { TELL, HEAR, SHARE };
+
 struct event {
-    struct frame *frame;
+    union {
+        struct frame *frame;
+        struct replay *replay;
+    };
     uint32_t membership;
+    enum event_kind kind;
 };
 
 static void *resized(void *array, size_t count, size_t size) {
@@ -179,14 +186,43 @@ uint32_t view_join(struct views *views, struct member *member, const struct grou
     return place.number;
 }
 
-void view_joined(struct views *views, uint32_t number, unsigned flags) {
-    const struct membership *membership = view_at(views, number);
-    bool by_events = (flags & GROUP_EVENTS) != 0;
+/* A hearer without a session hears by events, which go one behind the other. */
+static void choose_way(struct views *views, const struct membership *membership) {
+    struct hearer *hearer = &membership->view->hearers[membership->place - 1];
+    bool in_line = membership->by_events || membership->catches_up;
+    hearer->session = in_line ? NULL : views->members->session(membership->member);
+    assert(in_line || hearer->session != NULL);
+}
+
+static struct event *add_event(struct views *views, uint32_t number);
+
+static void play(struct views *views, uint32_t number, struct replay *replay) {
+    enum event_kind kind = view_at(views, number)->by_events ? HEAR : SHARE;
+    *add_event(views, number) = (struct event){{.replay = replay}, number, TELL};
+    for (size_t at = 0; at < replay->told.count; at++)
+        *add_event(views, number) = (struct event){{replay->frames[at]}, number, kind};
+}
+
+void view_joined(struct views *views, uint32_t number, unsigned flags, struct replay *replay) {
+    struct membership *membership = view_at(views, number);
     if (membership->place == 0)
         add_hearer(views, number);
-    struct hearer *hearer = &membership->view->hearers[membership->place - 1];
-    hearer->session = by_events ? NULL : views->members->session(membership->member);
-    assert(by_events || hearer->session != NULL);
+    membership->by_events = (flags & GROUP_EVENTS) != 0;
+    if (replay != NULL)
+        play(views, number, replay);
+    if (membership->holds > 1)
+        membership->catches_up = true;
+    choose_way(views, membership);
+}
+
+void replay_end(struct replay *replay) {
+    if (replay == NULL)
+        return;
+    for (size_t at = 0; at < replay->told.count; at++)
+        frame_unref(replay->frames[at]);
+    if (replay->joined != NULL)
+        replay->joined(replay->arg, NULL);
+    free(replay);
 }
 
 void view_leave(struct views *views, uint32_t number) {
@@ -215,7 +251,8 @@ void view_end(struct views *views, uint32_t number) {
 
 /* --- deliveries --- */
 
-static void add_event(struct views *views, uint32_t number, struct frame *frame) {
+/* Its place; the caller fills it. */
+static struct event *add_event(struct views *views, uint32_t number) {
     struct membership *membership = view_at(views, number);
     if (views->event_count == views->event_capacity) {
         views->event_capacity =
@@ -224,8 +261,36 @@ static void add_event(struct views *views, uint32_t number, struct frame *frame)
     }
     assert(membership->holds < MEMBERSHIP_HOLDS_MAX);
     membership->holds++;
-    views->events[views->event_count++] = (struct event){frame_ref(frame), number};
     loop_queue(views->loop, LOOP_CALLS, &views->tell);
+    return &views->events[views->event_count++];
+}
+
+/* The frames behind it have events of their own. */
+static void tell_joined(struct replay *replay, const struct member *member) {
+    if (replay->joined != NULL)
+        replay->joined(replay->arg, member == NULL ? NULL : &replay->told);
+    free(replay);
+}
+
+static void tell_frame(struct views *views, const struct event *event) {
+    const struct membership *membership = view_at(views, event->membership);
+    struct member *member = membership->member;
+    if (member != NULL && event->kind == HEAR)
+        views->members->event(member, view_key(membership)->key.name, event->frame);
+    else if (member != NULL &&
+             session_share(views->members->session(member), event->frame) != SESSION_SENT)
+        counters_add(COUNTER_GROUP_MISSED, 1);
+    frame_unref(event->frame);
+}
+
+/* Behind its last event a membership that has caught up hears directly. */
+static void end_event(struct views *views, uint32_t number) {
+    struct membership *membership = view_at(views, number);
+    if (membership->holds == 2 && membership->catches_up && membership->place != 0) {
+        membership->catches_up = false;
+        choose_way(views, membership);
+    }
+    drop(views, number);
 }
 
 /* What the callbacks cause is added to a new array and waits for the next turn. Within a callback
@@ -237,12 +302,12 @@ static void tell_events(struct loop_entry *entry) {
     views->events = NULL;
     views->event_count = views->event_capacity = 0;
     for (size_t at = 0; at < count; at++) {
-        const struct membership *membership = view_at(views, events[at].membership);
-        struct member *member = membership->member;
-        if (member != NULL)
-            views->members->event(member, view_key(membership)->key.name, events[at].frame);
-        drop(views, events[at].membership);
-        frame_unref(events[at].frame);
+        uint32_t number = events[at].membership;
+        if (events[at].kind == TELL)
+            tell_joined(events[at].replay, view_at(views, number)->member);
+        else
+            tell_frame(views, &events[at]);
+        end_event(views, number);
     }
     if (views->events != NULL || capacity > EVENTS_KEPT) {
         free(events);
@@ -269,7 +334,9 @@ void view_deliver(struct views *views, const struct group_key *key, struct frame
             continue;
         report->matched++;
         if (hearer->session == NULL) {
-            add_event(views, hearer->membership, frame);
+            bool hears = view_at(views, hearer->membership)->by_events;
+            *add_event(views, hearer->membership) =
+                (struct event){{frame_ref(frame)}, hearer->membership, hears ? HEAR : SHARE};
             events++;
             report->queued++;
         } else if (session_share(hearer->session, frame) == SESSION_SENT) {
@@ -296,7 +363,10 @@ void view_clear(struct views *views) {
     loop_unqueue(views->loop, LOOP_CALLS, &views->tell);
     for (size_t at = 0; at < views->event_count; at++) {
         drop(views, views->events[at].membership);
-        frame_unref(views->events[at].frame);
+        if (views->events[at].kind == TELL)
+            free(views->events[at].replay);
+        else
+            frame_unref(views->events[at].frame);
     }
     free(views->events);
     for (uint32_t number = slab_last(&views->memberships); number > 0; number--) {

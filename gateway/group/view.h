@@ -34,7 +34,18 @@ enum membership_state {
     MEMBERSHIP_LEFT     /* waits for its last events to be told */
 };
 
-#define MEMBERSHIP_HOLDS_MAX ((1u << 29) - 1)
+#define MEMBERSHIP_HOLDS_MAX ((1u << 27) - 1)
+
+/* What a member hears before all that is live: one block, of which view_joined becomes the owner.
+   It may have no frames and only tell. */
+struct replay {
+    void (*joined)(void *arg, const struct group_joined *joined); /* NULL: nobody is told */
+    void *arg;
+    struct group_joined told;
+    struct frame *frames[]; /* told.count references */
+};
+/* Tells that the member has ended, and frees it; NULL is fine. */
+void replay_end(struct replay *replay);
 
 /* There are as many of these as the thread has members, so each byte counts. They go by their
    numbers in the slab. */
@@ -47,9 +58,11 @@ struct membership {
         uint32_t generation; /* of its serial; 0: letters with it mean nothing any more */
         uint32_t record;     /* the home's. This is the home: no letter speaks of it */
     };
-    unsigned holds : 29; /* whether it may hear counts 1, each event under way 1 */
+    unsigned holds : 27; /* whether it may hear counts 1, each event under way 1 */
     unsigned state : 2;
-    unsigned at_home : 1; /* its group's home is this thread */
+    unsigned at_home : 1;    /* its group's home is this thread, and no letter speaks of it */
+    unsigned catches_up : 1; /* what it hears comes behind its replay */
+    unsigned by_events : 1;
 };
 
 void view_init(struct views *views, struct loop *loop, const struct member_events *members);
@@ -69,8 +82,9 @@ uint64_t view_serial(const struct views *views, uint32_t number);
 /* A membership that hears nothing yet. At home its record is the caller's to set. */
 uint32_t view_join(struct views *views, struct member *member, const struct group_key *key,
                    bool at_home);
-/* From here on it hears, in the way that its flags say; again: only the flags change. */
-void view_joined(struct views *views, uint32_t number, unsigned flags);
+/* From here on it hears, in the way that its flags say, and before that the replay, which may be
+   NULL; again: only the flags change. */
+void view_joined(struct views *views, uint32_t number, unsigned flags, struct replay *replay);
 /* It is no longer counted, but hears on. */
 void view_leave(struct views *views, uint32_t number);
 /* It hears no more, except events that are under way. */

@@ -92,6 +92,8 @@ const char *page_hook_name(enum page_hook hook) {
                                              [HOOK_OFFLOAD] = "offload",
                                              [HOOK_GROUP_SEND] = "group_send",
                                              [HOOK_GROUP_MEMBERS] = "group_members",
+                                             [HOOK_GROUP_JOIN] = "group_join",
+                                             [HOOK_GROUP_HISTORY] = "group_history",
                                              [HOOK_LOAD] = "load"};
     return (unsigned)hook < HOOKS ? names[hook] : "";
 }

@@ -42,6 +42,8 @@ enum page_hook {
     HOOK_OFFLOAD,
     HOOK_GROUP_SEND,
     HOOK_GROUP_MEMBERS,
+    HOOK_GROUP_JOIN,
+    HOOK_GROUP_HISTORY,
     HOOK_LOAD, /* a plugin's own constructors */
     HOOKS
 };

@@ -107,6 +107,11 @@ struct frame *frame_create_close(int code, const char *reason, size_t reason_siz
     return frame;
 }
 
+void frame_write_over(struct frame *frame, size_t at, const void *bytes, size_t size) {
+    assert(frame->header_size + at + size <= frame->size);
+    memcpy(frame->bytes + frame->header_size + at, bytes, size);
+}
+
 struct frame *frame_ref(struct frame *frame) {
     atomic_fetch_add_explicit(&frame->references, 1, memory_order_relaxed);
     return frame;

@@ -44,6 +44,10 @@ size_t frame_size(size_t payload_size);
    sent. [any] */
 struct frame *frame_create_rest(const void *bytes, size_t size);
 
+/* Writes over size bytes of the payload from `at` on, which lie within it. Before the frame is
+   shared with who reads it. */
+void frame_write_over(struct frame *frame, size_t at, const void *bytes, size_t size);
+
 struct frame *frame_ref(struct frame *frame);
 void frame_unref(struct frame *frame); /* NULL is fine */
 

@@ -61,21 +61,46 @@ struct field {
 #define CALL(name)                                                                                 \
     { #name, offsetof(struct sluice_host, name) }
 
-/* In the order of ABI 1.0. */
+/* In the order of ABI 1.0, then of 1.1. */
 static const struct field all_hooks[] = {
     HOOK(open),  HOOK(shut),    HOOK(thread_start), HOOK(thread_stop), HOOK(connect), HOOK(receive),
     HOOK(event), HOOK(dropped), HOOK(disconnect),   HOOK(release),     HOOK(drain),   HOOK(http),
 };
 
 static const struct field all_calls[] = {
-    CALL(accept),       CALL(deny),          CALL(respond),       CALL(add_header),
-    CALL(param),        CALL(scope),         CALL(body),          CALL(send),
-    CALL(close),        CALL(stop),          CALL(queued),        CALL(conn_id),
-    CALL(data),         CALL(thread_data),   CALL(conn_route),    CALL(route_data),
-    CALL(group_join),   CALL(group_discard), CALL(group_send),    CALL(group_members),
-    CALL(route_send),   CALL(offload),       CALL(post),          CALL(timer),
-    CALL(timer_cancel), CALL(every),         CALL(option_number), CALL(option_text),
-    CALL(option_error), CALL(log),
+    CALL(accept),
+    CALL(deny),
+    CALL(respond),
+    CALL(add_header),
+    CALL(param),
+    CALL(scope),
+    CALL(body),
+    CALL(send),
+    CALL(close),
+    CALL(stop),
+    CALL(queued),
+    CALL(conn_id),
+    CALL(data),
+    CALL(thread_data),
+    CALL(conn_route),
+    CALL(route_data),
+    CALL(group_join),
+    CALL(group_discard),
+    CALL(group_send),
+    CALL(group_members),
+    CALL(route_send),
+    CALL(offload),
+    CALL(post),
+    CALL(timer),
+    CALL(timer_cancel),
+    CALL(every),
+    CALL(option_number),
+    CALL(option_text),
+    CALL(option_error),
+    CALL(log),
+    CALL(group_join_with),
+    CALL(group_history),
+    CALL(set_user),
 };
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof(table[0])))

@@ -434,8 +434,10 @@ static void note_report(sluice_conn *conn, void *arg, const sluice_send_report *
 
 START_TEST(a_group_has_one_order_and_reports_positions) {
     sluice_conn *ann = fake_connect(route, NULL), *ben = fake_connect(route, NULL);
-    sluice_send_options options = {sizeof(options), sluice_conn_id(ann), note_report,
-                                   (void *)(uintptr_t) "r"};
+    sluice_send_options options = {.size = sizeof(options),
+                                   .except = sluice_conn_id(ann),
+                                   .report = note_report,
+                                   .arg = (void *)(uintptr_t) "r"};
     sluice_group_add(ann, "lobby");
     sluice_group_send(ben, "lobby", text("1"));
     sluice_group_add(ben, "lobby");
@@ -454,7 +456,8 @@ END_TEST
 
 START_TEST(a_report_comes_with_null_when_the_sender_ended) {
     sluice_conn *conn = fake_connect(route, NULL);
-    sluice_send_options options = {sizeof(options), 0, note_report, (void *)(uintptr_t) "r"};
+    sluice_send_options options = {
+        .size = sizeof(options), .report = note_report, .arg = (void *)(uintptr_t) "r"};
     sluice_group_send_with(conn, "lobby", text("x"), &options);
     sluice_stop(conn);
     fake_leave(conn, 1006, "");

@@ -390,7 +390,7 @@ static void assert_report(const struct answer *answer, uint64_t matched, uint64_
     ck_assert_uint_eq(answer->report.matched, matched);
     ck_assert_uint_eq(answer->report.queued, queued);
     ck_assert_uint_eq(answer->report.dropped, matched - queued);
-    ck_assert_uint_eq(answer->report.position, position);
+    ck_assert_uint_eq(answer->report.position.offset, position);
 }
 
 static void ask(unsigned thread, const char *group, uint64_t except, struct answer *answer) {

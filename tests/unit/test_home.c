@@ -172,7 +172,7 @@ static void on_storm_report(void *arg, const struct group_report *report) {
     assert(loop_current() == threads[asked->worker->thread]);
     assert(report->matched >= 1 && report->queued == report->matched && report->dropped == 0);
     assert(storm.position[asked->worker->thread][asked->number] == 0);
-    storm.position[asked->worker->thread][asked->number] = report->position;
+    storm.position[asked->worker->thread][asked->number] = report->position.offset;
     asked->worker->answers_awaited--;
     free(asked);
 }
@@ -517,7 +517,7 @@ START_TEST(who_is_at_home_is_known_by_its_record_and_others_by_their_serial) {
     struct group_key key = key_of(SPACE, "a");
     struct home_member here = {serial_of(1, (struct slab_place){7, 0}), 501, "Ada"};
     struct home_member away = {serial_of(2, (struct slab_place){7, 3}), 502, "Grace"};
-    home_init(&homes, 1, THREADS);
+    home_init(&homes, THREADS);
     uint32_t one = home_join(&homes, &key, &here), two = home_join(&homes, &key, &away);
     ck_assert_uint_eq(home_record(&homes, here.serial), 0);
     ck_assert_uint_eq(home_record(&homes, away.serial), two);

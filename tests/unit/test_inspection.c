@@ -43,7 +43,7 @@ END_TEST
 
 START_TEST(a_plugin_that_a_server_would_refuse_is_refused_with_its_words) {
     ck_assert_int_eq(inspect(ODD "other_major.so", LIMIT_MS), EX_DATAERR);
-    assert_says("other_major.so is built for ABI 2.0");
+    assert_says("other_major.so is built for ABI 2.1");
     ck_assert_int_eq(inspect("/dev/null", LIMIT_MS), EX_DATAERR);
     assert_says("/dev/null is a device");
 }

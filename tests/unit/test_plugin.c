@@ -238,9 +238,9 @@ static const struct refusal {
     bool runs; /* its constructor may run before the fault can be seen */
 } refusals[] = {
     {ODD "other_major.so",
-     "is built for ABI 2.0, and this server has ABI 1.0: rebuild it against sluice/consumer.h",
+     "is built for ABI 2.1, and this server has ABI 1.1: rebuild it against sluice/consumer.h",
      false},
-    {ODD "newer_minor.so", "needs ABI 1.7, and this server has ABI 1.0", false},
+    {ODD "newer_minor.so", "needs ABI 1.7, and this server has ABI 1.1", false},
     {ODD "no_note.so", "is not a Sluice plugin: it has no ABI note (is SLUICE_CONSUMER missing",
      false},
     {ODD "no_entry.so", "does not export sluice_consumer_entry", true},

@@ -241,7 +241,7 @@ START_TEST(what_a_queue_drops_and_who_is_closing_is_counted_as_dropped) {
         ck_assert_uint_eq(report.matched, 3);
         ck_assert_uint_eq(report.queued, 1);
         ck_assert_uint_eq(report.dropped, 2);
-        ck_assert_uint_eq(report.position, position);
+        ck_assert_uint_eq(report.position.offset, position);
     }
     close_client(&open);
     close_client(&closes);
@@ -264,7 +264,7 @@ START_TEST(a_serial_means_nothing_once_the_member_has_ended) {
     uint64_t serial = view_serial(&views, number);
     ck_assert_uint_eq(serial_thread(serial), 2);
     ck_assert_uint_eq(view_find(&views, serial), number);
-    view_joined(&views, number, GROUP_EVENTS);
+    view_joined(&views, number, GROUP_EVENTS, NULL);
     view_deliver(&views, &key, frame, 0, &report);
     view_end(&views, number);
     ck_assert_uint_eq(ear.member.memberships, 0);
