@@ -10,6 +10,10 @@ static bool same_text(const char *a, const char *b) {
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+static bool same_layer(const struct layer_conf *a, const struct layer_conf *b) {
+    return same_text(a->sqlite, b->sqlite) && a->full == b->full && a->at_once == b->at_once;
+}
+
 bool changes_possible(const struct config *from, const struct config *to, char *why, size_t size) {
     const struct {
         const char *word;
@@ -22,6 +26,8 @@ bool changes_possible(const struct config *from, const struct config *to, char *
         {"error-log", same_text(from->error_log, to->error_log)},
         {"io-uring", from->io == to->io},
         {"sandbox", from->sandbox == to->sandbox},
+        {"layer", same_layer(&from->layer, &to->layer)},
+        {"history-memory", from->history_memory == to->history_memory},
         {"offload",
          from->offload_threads == to->offload_threads && from->offload_queue == to->offload_queue},
     };

@@ -48,6 +48,13 @@ struct server_limits {
     bool by_address;          /* whether one of these or of a route's counts addresses */
 };
 
+/* Where kept messages live; zeroed: in memory. */
+struct layer_conf {
+    const char *sqlite; /* the file, absolute; NULL: memory alone */
+    bool full;          /* `synchronous: full`: a commit is on the disk */
+    bool at_once;       /* `deliver: at-once`: members hear before the commit */
+};
+
 struct config {
     const char *path; /* of the file, as given */
     h2o_globalconf_t h2o;
@@ -67,6 +74,8 @@ struct config {
     uint32_t stuck_ms;        /* a thread that stands still for so long is ended with its process */
     uint32_t retire_ms;       /* how long an older generation may take to end; default 60 s */
     struct server_limits limits;
+    struct layer_conf layer;
+    uint64_t history_memory;  /* what kept messages may take of it; default 256 MiB */
     struct proxies *proxies;  /* NULL: nobody is trusted */
     enum log_level log_level; /* of the error log; default LOG_AT_INFO */
     uint32_t hook_budget_ms;  /* how long a hook may hold its thread unlogged; default 100 ms */

@@ -11,6 +11,8 @@
 #include "config/problems.h"
 #include "config/tree.h"
 
+struct space_history;
+
 struct load {
     struct config *config;
     struct problems *problems;
@@ -18,9 +20,10 @@ struct load {
     const struct sluice_host *host;
     const char *const *plugin_dirs;
     size_t plugin_dir_count;
-    bool may_write;              /* runs with the rights of the start */
-    bool only_reads;             /* no log is opened, which would make it */
-    struct config_host *current; /* the host whose paths and routes are being read, or NULL */
+    bool may_write;                  /* runs with the rights of the start */
+    bool only_reads;                 /* no log is opened, which would make it */
+    struct config_host *current;     /* the host whose paths and routes are being read, or NULL */
+    struct space_history *histories; /* how the namespaces that were read keep messages */
 };
 
 #endif

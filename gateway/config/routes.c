@@ -8,6 +8,7 @@
 #include "config/checks.h"
 #include "config/compression.h"
 #include "config/fields.h"
+#include "config/history.h"
 #include "config/options.h"
 #include "consumer/instance.h"
 #include "consumer/plugin.h"
@@ -22,8 +23,8 @@
 
 /* Keys of a route that are not H2O's. */
 static const char *const route_words[] = {
-    "match",  "consumer",          "options",        "origins", "groups",
-    "limits", "compress-messages", "flush-interval", NULL};
+    "match",   "consumer", "options",           "origins",        "groups",
+    "history", "limits",   "compress-messages", "flush-interval", NULL};
 
 enum {
     LIMIT_MESSAGE,
@@ -320,6 +321,16 @@ static bool read_space(struct draft *draft) {
     return true;
 }
 
+static bool read_history(struct draft *draft) {
+    yoml_t *node = tree_get(draft->node, "history");
+    struct instance_conf *to = &draft->instance;
+    if (!history_read(draft->load, node, &to->history))
+        return false;
+    /* Without its plugin the namespace is not known. */
+    return draft->plugin == NULL ||
+           history_agrees(draft->load, to->space, &to->history, node != NULL ? node : draft->node);
+}
+
 static bool read_compression(struct draft *draft) {
     struct session_terms *terms = &draft->instance.terms;
     yoml_t *node = tree_get(draft->node, "compress-messages");
@@ -366,6 +377,7 @@ static bool read_consumer(struct draft *draft) {
     right = read_limits(draft) && right;
     right = read_origins(draft) && right;
     right = read_space(draft) && right;
+    right = read_history(draft) && right;
     right = read_compression(draft) && right;
     right = read_flush(draft) && right;
     if (draft->plugin != NULL)
@@ -379,7 +391,7 @@ static bool read_consumer(struct draft *draft) {
 
 /* What a route without a consumer can't have. */
 static bool check_plain(const struct draft *draft) {
-    static const char *const words[] = {"options", "origins",           "groups",
+    static const char *const words[] = {"options", "origins",           "groups",        "history",
                                         "limits",  "compress-messages", "flush-interval"};
     bool right = true;
     for (size_t i = 0; i != draft->node->data.mapping.size; i++) {

@@ -12,6 +12,7 @@
 #include "config/checks.h"
 #include "config/directives.h"
 #include "config/fields.h"
+#include "config/history.h"
 #include "config/hosts.h"
 #include "config/listen.h"
 #include "config/routes.h"
@@ -34,6 +35,7 @@ enum {
     WORD_HOOK_BUDGET,
     WORD_LOG_LEVEL,
     WORD_IO_URING,
+    WORD_HISTORY_MEMORY,
     WORDS
 };
 
@@ -51,6 +53,8 @@ static const struct field word_fields[WORDS] = {
     [WORD_HOOK_BUDGET] = {"hook-budget", FIELD_MS, 20, 3600000, 100, false},
     [WORD_LOG_LEVEL] = {"log-level", FIELD_TEXT, 0, 0, 0, false},
     [WORD_IO_URING] = {"io-uring", FIELD_TEXT, 0, 0, 0, false},
+    [WORD_HISTORY_MEMORY] = {"history-memory", FIELD_BYTES, 1 << 20, INT64_C(64) << 30, 256 << 20,
+                             false},
 };
 
 enum { OFFLOAD_THREADS, OFFLOAD_QUEUE, OFFLOAD_FIELDS };
@@ -320,6 +324,20 @@ WORD(on_listen) {
     return 0;
 }
 
+WORD(on_layer) {
+    (void)context;
+    history_read_layer(load_of(command), node);
+    return 0;
+}
+
+WORD(on_history_memory) {
+    struct value value = {0};
+    (void)context;
+    if (fields_read_one(load_of(command), node, &word_fields[WORD_HISTORY_MEMORY], &value))
+        load_of(command)->config->history_memory = (uint64_t)value.number;
+    return 0;
+}
+
 static const char *read_plugin_dir(struct load *load, const yoml_t *node) {
     if (node->type != YOML_TYPE_SCALAR || node->data.scalar[0] == '\0') {
         problems_error(load->problems, tree_place(node), "`plugin-dir` takes directories");
@@ -390,6 +408,8 @@ static const struct {
     {"log-closes", H2O_CONFIGURATOR_FLAG_GLOBAL, on_log_closes, false},
     {"io-uring", H2O_CONFIGURATOR_FLAG_GLOBAL, on_io_uring, false},
     {"sandbox", H2O_CONFIGURATOR_FLAG_GLOBAL, on_sandbox, true},
+    {"layer", H2O_CONFIGURATOR_FLAG_GLOBAL, on_layer, false},
+    {"history-memory", H2O_CONFIGURATOR_FLAG_GLOBAL, on_history_memory, false},
     {"metrics", H2O_CONFIGURATOR_FLAG_PATH, on_metrics, false},
     {"hosts",
      H2O_CONFIGURATOR_FLAG_GLOBAL | H2O_CONFIGURATOR_FLAG_EXPECT_MAPPING |
@@ -455,6 +475,7 @@ void words_set_process_defaults(struct config *config) {
     config->sandbox = true;
     config->hook_budget_ms = (uint32_t)word_fields[WORD_HOOK_BUDGET].otherwise;
     config->log_level = LOG_AT_INFO;
+    config->history_memory = (uint64_t)word_fields[WORD_HISTORY_MEMORY].otherwise;
 }
 
 void words_set_defaults(struct config *config) {

@@ -1,0 +1,24 @@
+/*
+ * The words of kept messages: a route's `history`, and the server's `layer`. Main thread.
+ */
+#ifndef SLUICE_CONFIG_HISTORY_H
+#define SLUICE_CONFIG_HISTORY_H
+
+#include "config/load.h"
+
+struct group_terms;
+
+/* Reads a route's `history` into terms, which keep nothing when node is NULL or OFF. False when it
+   was wrong: reported. */
+bool history_read(struct load *load, yoml_t *node, struct group_terms *terms);
+
+/* The routes of one namespace keep their groups' messages in one way: false when an earlier route
+   of this load keeps them in another, reported. at: where the route says so, or the route. space
+   and at live as long as the load. */
+bool history_agrees(struct load *load, const char *space, const struct group_terms *terms,
+                    const yoml_t *at);
+
+/* Reads `layer`; what is wrong is reported. */
+void history_read_layer(struct load *load, yoml_t *node);
+
+#endif
