@@ -148,7 +148,7 @@ static bool check_file(const struct load *load, const yoml_t *node, const char *
     if (stat(path, &status) != 0)
         return errno == ENOENT || complain_rights(load, node, path, errno);
     if (!S_ISREG(status.st_mode))
-        return complain(load, node, path, "is there, and is no file");
+        return complain(load, node, path, "is no file");
     return access(path, R_OK | W_OK) == 0 || complain_rights(load, node, path, errno);
 }
 

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/changes.h"
 #include "config/config.h"
 #include "config/problems.h"
 #include "consumer/host.h"
+#include "consumer/instance.h"
 #include "route/router.h"
 #include "support/certificate.h"
 #include "support/directory.h"
@@ -417,6 +419,126 @@ START_TEST(configurations_can_be_loaded_one_after_the_other) {
 }
 END_TEST
 
+/* --- kept messages --- */
+
+static const struct group_terms *history_of(const struct config *config, size_t route) {
+    return &instance_conf(route_consumer(router_route(config->hosts[0].router, route)))->history;
+}
+
+START_TEST(history_of_a_route_is_read) {
+    static const struct {
+        const char *text;
+        struct group_terms terms;
+    } routes[] = {
+        {"", {0, 0, 0}},
+        {", history: OFF", {0, 0, 0}},
+        {", history: {}", {200, 86400, 4 << 20}},
+        {", history: {messages: 10000}", {10000, 86400, 4 << 20}},
+        {", history: {age: 1s}", {200, 1, 4 << 20}},
+        {", history: {age: 3650d, bytes: 1k}", {200, 3650 * 86400, 1 << 10}},
+        {", history: {messages: 1, age: Forever, bytes: 1g}", {1, 0, 1 << 30}},
+    };
+    char text[1000] = ROUTE;
+    for (size_t i = 0; i != sizeof(routes) / sizeof(*routes); i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text),
+                 "      - {match: /%zu, consumer: echo, groups: %zu%s}\n", i, i, routes[i].text);
+    struct config *config = load_right(text);
+    for (size_t i = 0; i != sizeof(routes) / sizeof(*routes); i++) {
+        const struct group_terms *terms = history_of(config, i);
+        ck_assert_uint_eq(terms->messages, routes[i].terms.messages);
+        ck_assert_uint_eq(terms->age_s, routes[i].terms.age_s);
+        ck_assert_uint_eq(terms->bytes, routes[i].terms.bytes);
+    }
+    config_free(config);
+}
+END_TEST
+
+/* Each part of `history` counts, and the hosts are read in the order of their table. */
+START_TEST(namespace_that_is_kept_in_two_ways_is_told_with_both_places) {
+    static const char *const others[] = {"{messages: 199}", "{age: 23h}", "{bytes: 3m}", "OFF"};
+    char text[400], *said;
+    size_t errors;
+    snprintf(text, sizeof(text),
+             LISTEN "hosts:\n"
+                    "  a.example:\n"
+                    "    routes: [{match: /, consumer: echo, groups: n, history: %s}]\n"
+                    "  default:\n"
+                    "    routes: [{match: /, consumer: relay, groups: n, history: {}}]\n",
+             others[_i]);
+    ck_assert_ptr_null(load(text, &said, &errors));
+    check_said("4:61 t.yaml:6 share the groups of `n`", said, text);
+    free(said);
+}
+END_TEST
+
+START_TEST(messages_live_in_memory_when_the_file_is_silent) {
+    static const char *const texts[] = {LISTEN HOSTS, LISTEN HOSTS "layer: memory\n"};
+    for (size_t i = 0; i != 2; i++) {
+        struct config *config = load_right(texts[i]);
+        ck_assert_ptr_null(config->layer.sqlite);
+        ck_assert_uint_eq(config->history_memory, 256 << 20);
+        config_free(config);
+    }
+}
+END_TEST
+
+START_TEST(layer_is_read) {
+    struct config *config = load_right(LISTEN HOSTS "layer: {sqlite: www/../a.db}\n"
+                                                    "history-memory: 5g\n");
+    char expected[400], real[300];
+    ck_assert_ptr_nonnull(realpath(directory, real));
+    snprintf(expected, sizeof(expected), "%s/www/../a.db", real);
+    ck_assert_str_eq(config->layer.sqlite, expected);
+    ck_assert(!config->layer.full && !config->layer.at_once);
+    ck_assert_uint_eq(config->history_memory, INT64_C(5) << 30);
+    config_free(config);
+    config =
+        load_right(LISTEN HOSTS "layer: {sqlite: /a.db, synchronous: full, deliver: at-once}\n");
+    ck_assert_str_eq(config->layer.sqlite, "/a.db");
+    ck_assert(config->layer.full && config->layer.at_once);
+    config_free(config);
+}
+END_TEST
+
+START_TEST(check_makes_no_file_for_messages) {
+    char path[300];
+    config_free(load_right(LISTEN HOSTS "layer: {sqlite: a.db}\n"));
+    snprintf(path, sizeof(path), "%s/a.db", directory);
+    ck_assert_int_ne(access(path, F_OK), 0);
+}
+END_TEST
+
+START_TEST(where_messages_are_kept_needs_a_restart) {
+    static const struct {
+        const char *from, *to, *word; /* NULL: possible */
+    } pairs[] = {
+        {"", "layer: memory\nhistory-memory: 256m\n", NULL},
+        {"layer: {sqlite: a.db}\n", "layer: {sqlite: ./a.db, synchronous: normal}\n", NULL},
+        {"layer: {sqlite: a.db}\n", "layer: {sqlite: a.db, deliver: after-commit}\n", NULL},
+        {"", "layer: {sqlite: a.db}\n", "layer"},
+        {"layer: {sqlite: a.db}\n", "", "layer"},
+        {"layer: {sqlite: a.db}\n", "layer: {sqlite: b.db}\n", "layer"},
+        {"layer: {sqlite: a.db}\n", "layer: {sqlite: a.db, synchronous: full}\n", "layer"},
+        {"layer: {sqlite: a.db}\n", "layer: {sqlite: a.db, deliver: at-once}\n", "layer"},
+        {"", "history-memory: 1m\n", "history-memory"},
+    };
+    for (size_t i = 0; i != sizeof(pairs) / sizeof(*pairs); i++) {
+        char text[200], why[512] = "", expected[100];
+        snprintf(text, sizeof(text), LISTEN HOSTS "%s", pairs[i].from);
+        struct config *from = load_right(text);
+        snprintf(text, sizeof(text), LISTEN HOSTS "%s", pairs[i].to);
+        struct config *to = load_right(text);
+        bool possible = changes_possible(from, to, why, sizeof(why));
+        ck_assert_msg(possible == (pairs[i].word == NULL), "%s to %s", pairs[i].from, pairs[i].to);
+        snprintf(expected, sizeof(expected), "`%s` has changed: that needs a restart\n",
+                 possible ? "" : pairs[i].word);
+        ck_assert_str_eq(why, possible ? "" : expected);
+        config_free(from);
+        config_free(to);
+    }
+}
+END_TEST
+
 int main(void) {
     read_cases();
     Suite *suite = suite_create("config");
@@ -441,6 +563,12 @@ int main(void) {
     tcase_add_test(files, longer_paths_come_first);
     tcase_add_test(files, routes_keep_the_order_of_the_file);
     tcase_add_test(files, configurations_can_be_loaded_one_after_the_other);
+    tcase_add_test(files, history_of_a_route_is_read);
+    tcase_add_loop_test(files, namespace_that_is_kept_in_two_ways_is_told_with_both_places, 0, 4);
+    tcase_add_test(files, messages_live_in_memory_when_the_file_is_silent);
+    tcase_add_test(files, layer_is_read);
+    tcase_add_test(files, check_makes_no_file_for_messages);
+    tcase_add_test(files, where_messages_are_kept_needs_a_restart);
     suite_add_tcase(suite, files);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
