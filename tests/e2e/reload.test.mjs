@@ -173,7 +173,9 @@ describe('a broken configuration', () => {
   test('a change that needs a restart is refused and says so', async () => {
     const { server } = await begin();
     for (const [from, to, word] of [['num-threads: 2', 'num-threads: 3', 'num-threads'],
-      ['control: control', 'control: elsewhere', 'control']]) {
+      ['control: control', 'control: elsewhere', 'control'],
+      ['num-threads', 'layer: {sqlite: messages.db}\nnum-threads', 'layer'],
+      ['num-threads', 'history-memory: 10m\nnum-threads', 'history-memory']]) {
       rewrite(server, configuration.replace(from, to));
       await refused(server, new RegExp(`\`${word}\` has changed: that needs a restart`));
     }

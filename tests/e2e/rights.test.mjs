@@ -182,6 +182,29 @@ describe('with a user', { skip: notRoot }, () => {
     await server.stop();
   });
 
+  test('kept messages need a folder, and a file, that he may write to', async () => {
+    const folder = temporaryFolder();
+    const kept = path.join(folder, 'kept');
+    const file = path.join(kept, 'messages.db');
+    const text = plain(0, `user: ${USER}\nlayer: {sqlite: kept/messages.db}`);
+    const refusedFor = async (name) => {
+      const server = launch(writeConfiguration(text, folder));
+      assert.equal(await server.ended(), 78);
+      assert.match(server.log, new RegExp(`:5:17: error: \\S*/${name}: Permission denied for user ${USER}, who has to write there`));
+    };
+    fs.mkdirSync(kept);
+    await refusedFor('kept'); // not even seen, in a folder of root's
+    fs.chmodSync(folder, 0o755);
+    await refusedFor('kept');
+    fs.chownSync(kept, idOf('-u'), idOf('-g'));
+    fs.writeFileSync(file, '', { mode: 0o600 });
+    await refusedFor('messages.db');
+    fs.rmSync(file);
+    const server = await start(text, folder);
+    assertUnprivileged(server.worker);
+    await server.stop();
+  });
+
   test('who is not there the server does not start, and a reload that names him is refused', async () => {
     const { server, folder } = await beginSecure();
     const text = fs.readFileSync(server.file, 'utf8').replace(`user: ${USER}`, 'user: no-such-user');
