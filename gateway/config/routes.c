@@ -326,6 +326,10 @@ static bool read_history(struct draft *draft) {
     struct instance_conf *to = &draft->instance;
     if (!history_read(draft->load, node, &to->history))
         return false;
+    if (to->history.messages != 0 && to->history.bytes < to->terms.message_bytes_max)
+        problems_warning(draft->load->problems, tree_place(node),
+                         "`bytes` is smaller than `message`: a message of the largest size would "
+                         "push out all that is kept, and itself");
     /* Without its plugin the namespace is not known. */
     return draft->plugin == NULL ||
            history_agrees(draft->load, to->space, &to->history, node != NULL ? node : draft->node);
