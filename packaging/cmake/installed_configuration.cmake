@@ -33,6 +33,10 @@ function(write_installed_configuration from to)
 user: sluice")
   replace_in(text "# access-log: ../logs/access.log" "access-log: ${SLUICE_LOG_DIR}/access.log")
   replace_in(text "# control: ../run/sluice.control" "control: /run/sluice/sluice.control")
+  replace_in(text "outlives the server. `user` must be able to write to its folder. docs/history.md.\n"
+             "outlives the server. ${SLUICE_STATE_DIR} belongs to the user `sluice`.\n# ${CMAKE_INSTALL_FULL_DOCDIR}/history.md.\n")
+  replace_in(text "# layer: {sqlite: ../run/history.db, synchronous: normal, deliver: after-commit}"
+             "# layer: {sqlite: ${SLUICE_STATE_DIR}/history.db, synchronous: normal, deliver: after-commit}")
   replace_in(text "file.dir: ../www" "file.dir: ${CMAKE_INSTALL_FULL_DATADIR}/sluice/www")
   file(WRITE ${to} "${text}")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${from})
