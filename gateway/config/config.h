@@ -75,6 +75,7 @@ struct config {
     uint32_t retire_ms;       /* how long an older generation may take to end; default 60 s */
     struct server_limits limits;
     struct layer_conf layer;
+    bool keeps_history;       /* some route has `history` */
     uint64_t history_memory;  /* what kept messages may take of it; default 256 MiB */
     struct proxies *proxies;  /* NULL: nobody is trusted */
     enum log_level log_level; /* of the error log; default LOG_AT_INFO */

@@ -67,6 +67,7 @@ bool history_read(struct load *load, yoml_t *node, struct group_terms *terms) {
     bool right = fields_read(load, node, "history", history_fields, HISTORY_FIELDS, values);
     terms->messages = (uint32_t)values[HISTORY_MESSAGES].number;
     terms->bytes = (uint32_t)values[HISTORY_BYTES].number;
+    load->config->keeps_history = true;
     return read_age(load, &values[HISTORY_AGE], &terms->age_s) && right;
 }
 

@@ -13,6 +13,7 @@
 #include "websocket/frame.h"
 
 #define ITEMS_AT_ONCE 1000 /* in one transaction */
+#define PATIENCE 50        /* tenths of a second that a first question waits for the file */
 #define TIDY_SECONDS 10    /* between two looks for what has expired, and for a file */
 
 enum kind { LOAD, KEEP, RESERVE, LET_GO };
@@ -42,6 +43,7 @@ struct item {
 struct store {
     struct store_options options;
     struct store_file *file; /* NULL: it could not be opened yet. The thread's once that runs */
+    unsigned patience;       /* how often that is tried while questions wait */
     pthread_t thread;
     bool runs;
 
@@ -211,8 +213,35 @@ static void let_go(struct item *items) {
             store_room_free(item->room);
 }
 
+static bool is_ending(struct store *store) {
+    pthread_mutex_lock(&store->lock);
+    bool ending = store->ending;
+    pthread_mutex_unlock(&store->lock);
+    return ending;
+}
+
+/* Whether there is a file now. A worker that was just started may wait for the end of the one
+   before it: for that long questions wait too, once. */
+static bool has_file(struct store *store) {
+    const struct timespec pause = {0, 100000000};
+    char error[512];
+    while (store->file == NULL) {
+        store->file = store_file_open(&store->options, error, sizeof(error));
+        if (store->file != NULL)
+            log_line(LOG_AT_INFO, "history: %s: could be opened now", store->options.path);
+        else if (store->patience == 0 || is_ending(store))
+            return false;
+        else if (--store->patience == 0)
+            log_line(LOG_AT_ERROR, "history: %s; nothing can be kept until it can be opened",
+                     error);
+        else
+            nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 static void do_batch(struct store *store, struct item *items) {
-    if (store->file != NULL && !do_together(store, items, NULL))
+    if (has_file(store) && !do_together(store, items, NULL))
         do_each(store, items);
     count(store, items);
     let_go(items);
@@ -220,14 +249,7 @@ static void do_batch(struct store *store, struct item *items) {
 }
 
 static void tidy(struct store *store) {
-    bool more = true;
-    char error[512];
-    if (store->file == NULL) {
-        store->file = store_file_open(&store->options, error, sizeof(error));
-        if (store->file != NULL)
-            log_line(LOG_AT_INFO, "history: %s: could be opened now", store->options.path);
-        return;
-    }
+    bool more = has_file(store);
     while (more) {
         bool right = store_file_begin(store->file) &&
                      store_file_expire(store->file, now_ms(), &more) &&
@@ -301,6 +323,7 @@ struct store *store_create(const struct store_options *options) {
     store->options = *options;
     store->options.path = path;
     store->last = &store->first;
+    store->patience = PATIENCE;
     pthread_mutex_init(&store->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

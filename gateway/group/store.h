@@ -33,8 +33,8 @@ struct store_options {
 struct store *store_create(const struct store_options *options);
 /* Opens or makes the file, brings its tables up to date and takes in what the last process left:
  * rooms whose reserved positions were not given back go on behind them. False, with why in `error`
- * (naming the file): not there and can't be made, read-only, locked by another process or used by
- * another server (waits 5 seconds), no database or another program's, of a newer Sluice, damaged,
+ * (naming the file): not there and can't be made, read-only, locked by another process (waits 5
+ * seconds) or used by another server, no database or another program's, of a newer Sluice, damaged,
  * disk full. The store may be used all the same: it gives no rooms, and tries again each 10 seconds
  * once it is started. Main thread, before store_start. */
 bool store_connect(struct store *store, char *error, size_t error_size);

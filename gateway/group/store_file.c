@@ -10,14 +10,12 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "websocket/frame.h"
 
 #define APPLICATION_ID 0x534c5543 /* "SLUC" */
 #define BUSY_MS 5000
-#define LOCK_TRIES 50 /* of 100 ms */
 #define EXPIRED_AT_ONCE 500
 
 /* Migrations: the one at place n makes version n + 1 of version n. */
@@ -231,17 +229,11 @@ static bool set_up(struct store_file *file, const struct store_options *options)
            migrate(file, version) && prepare_all(file) && take_in_reserved(file);
 }
 
-/* The restarted worker waits for the end of the one before. */
 static bool lock_file(struct store_file *file) {
-    const struct timespec pause = {0, 100000000};
-    for (int tried = 0; tried < LOCK_TRIES; tried++) {
-        if (flock(file->lock, LOCK_EX | LOCK_NB) == 0)
-            return true;
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return say(file->error, sizeof(file->error), file->path, strerror(errno));
-        nanosleep(&pause, NULL);
-    }
-    return say(file->error, sizeof(file->error), file->path, "another server uses it");
+    if (flock(file->lock, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    return say(file->error, sizeof(file->error), file->path,
+               errno == EWOULDBLOCK ? "another server uses it" : strerror(errno));
 }
 
 static bool open_file(struct store_file *file, int flags) {

@@ -26,6 +26,7 @@
 #include "consumer/offload.h"
 #include "consumer/visitor.h"
 #include "group/group.h"
+#include "group/store.h"
 #include "loop/h2o.h"
 #include "loop/loop.h"
 #include "net/address.h"
@@ -82,6 +83,7 @@ static struct worker {
     struct older *older;
     struct connection_count count;
     struct offload *pool;
+    struct store *store; /* NULL: kept messages are in memory alone */
     uint32_t drain_ms;
 
     bool is_confined, is_supervised;
@@ -235,6 +237,21 @@ static struct listener **gather_listeners(struct worker *self, const struct conf
 
 /* --- threads --- */
 
+/* A file that can't be opened is no reason not to serve: a trial has looked at it before, and the
+   store tries again. */
+static void choose_layer(struct worker *self, const struct config *config) {
+    const struct store_options options = {.path = config->layer.sqlite, .full = config->layer.full};
+    char error[512];
+    if (options.path != NULL) {
+        self->store = store_create(&options);
+        if (!store_connect(self->store, error, sizeof(error)))
+            log_line(LOG_AT_WARNING, "history: %s; it is tried again", error);
+        store_start(self->store);
+    }
+    groups_set_layer(&(struct group_layer){
+        .store = self->store, .at_once = config->layer.at_once, .memory = config->history_memory});
+}
+
 static void make_loops(struct worker *self, const struct config *config) {
     unsigned count = self->thread_count = config->num_threads;
     self->loops = calloc(count, sizeof(struct loop *));
@@ -246,6 +263,7 @@ static void make_loops(struct worker *self, const struct config *config) {
         connections_create(self->loops[i], CONNECTIONS_A_LOOP);
         host_set_loop(self->loops[i]);
     }
+    choose_layer(self, config);
     groups_create_all(self->loops, count, connection_member_events());
     self->pool = offload_create(config->offload_threads, config->offload_queue);
     instances_set_offload(self->pool);
@@ -358,6 +376,12 @@ static void keep_older(struct worker *self, struct generation *generation) {
     self->older = older;
 }
 
+/* What waits and what is kept count together. */
+static uint64_t message_memory(const struct config *config) {
+    uint64_t waiting = config->limits.queue_bytes;
+    return waiting == 0 || !config->keeps_history ? waiting : waiting + config->history_memory;
+}
+
 /* What holds for the whole process, whichever generation a connection belongs to. */
 static void apply(const struct config *config) {
     log_limit(config->log_level);
@@ -370,7 +394,7 @@ static void take_over(struct worker *self, struct change *change, const struct c
     struct generation *before = self->generation;
     atomic_store(&self->count.most, connections_most(config));
     progress_allow_stall(config->limits.stall_ms);
-    budget_limit(config->limits.queue_bytes);
+    budget_limit(message_memory(config));
     if (config->limits.by_address)
         visitors_create(self->count.most);
     self->drain_ms = config->drain_ms;
@@ -545,6 +569,7 @@ static void end_threads(struct worker *self, bool ended) {
         abandon(self, "a thread");
     if (!end_pool(self))
         abandon(self, "offloaded work");
+    store_close(self->store); /* what was taken is written */
     tear_down(self);
 }
 
