@@ -95,18 +95,63 @@ static const struct group_terms *terms_of(sluice_conn *conn) {
     return &instance_conf(connection_route(conn))->history;
 }
 
+static sluice_person *people_of(const struct group_joined *joined) {
+    sluice_person *people = calloc(joined->people_listed + 1, sizeof(*people));
+    if (people == NULL)
+        abort();
+    for (size_t i = 0; i < joined->people_listed; i++)
+        people[i] = (sluice_person){joined->people[i].user, joined->people[i].info,
+                                    joined->people[i].memberships};
+    return people;
+}
+
 static void on_joined(void *arg, const struct group_joined *joined) {
     static const struct group_joined ended;
     const struct group_joined *found = joined == NULL ? &ended : joined;
     struct promise *promise = arg;
     sluice_conn *conn;
+    sluice_person *people = people_of(found);
     sluice_joined told = {sizeof(told),
                           {found->position.epoch, found->position.offset},
                           found->count,
-                          found->recovered};
+                          found->recovered,
+                          people,
+                          found->people_listed,
+                          found->people_count};
     struct hook hook = begin(promise, &conn, HOOK_GROUP_JOIN);
     promise->fn.joined(joined == NULL ? NULL : conn, promise->arg, &told);
     end(promise, &hook);
+    free(people);
+}
+
+#define EVERY_MS_DEFAULT 1000
+#define EVERY_MS_LEAST 100
+#define EVERY_MS_MOST 60000
+
+/* Frames of their own, which drop_presence gives back, also after a failure. A message without data
+   is none. */
+static int read_presence(const sluice_presence *from, struct group_presence *to) {
+    const sluice_message *messages[] = {&from->came, &from->went, &from->crowd};
+    struct frame **frames[] = {&to->came, &to->went, &to->crowd};
+    int result = SLUICE_OK;
+    if (from->size < sizeof(*from) || from->crowd_stamp > UINT32_MAX ||
+        (from->every_ms != 0 &&
+         (from->every_ms < EVERY_MS_LEAST || from->every_ms > EVERY_MS_MOST)))
+        return SLUICE_INVALID;
+    to->user = from->user;
+    to->crowd_stamp = (uint32_t)from->crowd_stamp;
+    to->most = from->most == 0 ? SLUICE_PEOPLE_DEFAULT : from->most;
+    to->every_ms = from->every_ms == 0 ? EVERY_MS_DEFAULT : from->every_ms;
+    for (size_t i = 0; i < 3 && result == SLUICE_OK; i++)
+        if (messages[i]->data != NULL)
+            result = connection_frame(*messages[i], frames[i]);
+    return result;
+}
+
+static void drop_presence(struct group_presence *presence) {
+    frame_unref(presence->came);
+    frame_unref(presence->went);
+    frame_unref(presence->crowd);
 }
 
 /* What is over the queue's limit would end the connection: as much as half of it comes at once. */
@@ -118,6 +163,7 @@ static int host_group_join_with(sluice_conn *conn, const char *group,
                                 const sluice_join_options *options) {
     int state = connection_state(conn);
     struct promise *promise = NULL;
+    struct group_presence presence = {0};
     if (state != SLUICE_OK)
         return state;
     if (options == NULL || options->size < sizeof(*options) ||
@@ -131,15 +177,24 @@ static int host_group_join_with(sluice_conn *conn, const char *group,
                               .terms = conf->history,
                               .since = {options->since.epoch, options->since.offset},
                               .last = options->last,
+                              .people = options->people,
+                              .presence = options->presence == NULL ? NULL : &presence,
                               .bytes = replay_bytes(conf)};
+    int result =
+        options->presence == NULL ? SLUICE_OK : read_presence(options->presence, &presence);
+    if (result != SLUICE_OK) {
+        drop_presence(&presence);
+        return result;
+    }
     if (options->joined != NULL) {
         promise = make_promise(conn, options->arg);
         promise->fn.joined = options->joined;
         wish.joined = on_joined;
         wish.arg = promise;
     }
-    int result = group_code(group_join_with(groups_of(loop_current()), connection_member(conn),
-                                            conf->space, group, &wish));
+    result = group_code(group_join_with(groups_of(loop_current()), connection_member(conn),
+                                        conf->space, group, &wish));
+    drop_presence(&presence);
     if (result != SLUICE_OK)
         drop_promise(promise);
     return result;

@@ -9,6 +9,7 @@
 #include "group/key.h"
 #include "group/past.h"
 #include "group/post.h"
+#include "group/presence.h"
 #include "group/rooms.h"
 #include "group/serial.h"
 #include "group/store.h"
@@ -42,8 +43,9 @@ struct join_letter {
     struct shared_key *key;
     struct home_member member;
     struct group_wish wish;
-    struct room *room;     /* NULL: nothing is kept */
-    struct replay *replay; /* NULL: none is wanted */
+    struct attendance *attendance; /* NULL: it is nobody */
+    struct room *room;             /* NULL: nothing is kept */
+    struct replay *replay;         /* NULL: none is wanted */
     char info[];
 };
 
@@ -155,8 +157,59 @@ static void take(struct errand *errand, struct room *room, struct loop *loop,
 
 /* --- joining and leaving --- */
 
+static struct group_report hand_out(struct groups *groups, const struct group_key *key,
+                                    const struct home *home, const struct send_letter *sent);
+
+/* Of people, to all who are members now. */
+static void tell_all(struct loop *loop, const struct group_key *key, struct frame *frame) {
+    struct groups *groups = groups_of(loop);
+    const struct send_letter sent = {.message = {.frame = frame}};
+    hand_out(groups, key, home_find(&groups->homes, key), &sent);
+}
+
+/* At the home; the member hears nothing yet. Takes the attendance. */
+static uint32_t enter(struct groups *groups, const struct group_key *key,
+                      const struct home_member *member, struct attendance *attendance) {
+    struct homes *homes = &groups->homes;
+    uint32_t record = home_join(homes, key, member);
+    if (attendance == NULL)
+        return record;
+    struct home *home = home_find(homes, key);
+    if (home->presence == NULL)
+        home->presence = presence_create(groups->loop, home->key, tell_all);
+    home_set_person(homes, record, presence_join(home->presence, attendance));
+    return record;
+}
+
+/* Who is in already. */
+static void change_info(struct homes *homes, uint32_t record, const char *info) {
+    struct person *person = home_person(homes, record);
+    home_set_info(homes, record, info);
+    if (person != NULL)
+        presence_set_info(person, info);
+}
+
+static void leave(struct groups *groups, const struct group_key *key, uint32_t record) {
+    struct homes *homes = &groups->homes;
+    struct person *person = home_person(homes, record);
+    struct frame *went =
+        person == NULL ? NULL : presence_leave(home_find(homes, key)->presence, person);
+    home_leave(homes, key, record);
+    if (went != NULL)
+        tell_all(groups->loop, key, went);
+    frame_unref(went);
+}
+
 static bool wants_replay(const struct group_wish *wish) {
     return wish->joined != NULL || wish->last > 0 || wish->since.epoch != 0;
+}
+
+static void list_people(const struct home *home, uint32_t most, struct group_joined *joined) {
+    if (home == NULL || home->presence == NULL)
+        return;
+    most = most < GROUP_MEMBERS_MAX ? most : GROUP_MEMBERS_MAX;
+    joined->people = presence_list(home->presence, most, &joined->people_listed);
+    joined->people_count = presence_count(home->presence);
 }
 
 static struct replay *make_replay(const struct group_wish *wish, size_t count) {
@@ -169,7 +222,8 @@ static struct replay *make_replay(const struct group_wish *wish, size_t count) {
 
 /* What it hears before what is live from now on; room may be NULL, and is, for who is in already,
    looked at for its position alone. */
-static struct replay *replay_for(struct room *room, const struct group_wish *wish, bool is_new) {
+static struct replay *replay_for(struct room *room, const struct home *home,
+                                 const struct group_wish *wish, bool is_new) {
     struct past *past = room == NULL ? NULL : room_past(room);
     struct past_part part = {0};
     if (!wants_replay(wish))
@@ -177,6 +231,7 @@ static struct replay *replay_for(struct room *room, const struct group_wish *wis
     if (past != NULL && is_new)
         part = past_part(past, wish->since, wish->last, GROUP_HISTORY_MAX, wish->bytes);
     struct replay *replay = make_replay(wish, part.count);
+    list_people(home, wish->people, &replay->told);
     if (past == NULL)
         return replay;
     replay->told.position = past_position(past);
@@ -209,12 +264,15 @@ static void answer(unsigned thread, struct mail *mail, struct loop *from,
 static void do_join(struct mail *mail, struct loop *loop) {
     struct join_letter *letter = (struct join_letter *)mail;
     struct homes *homes = &groups_of(loop)->homes;
+    const struct group_key *key = &letter->key->key;
     uint32_t record = home_record(homes, letter->member.serial);
-    letter->replay = replay_for(letter->room, &letter->wish, record == 0);
-    if (record == 0)
-        home_join(homes, &letter->key->key, &letter->member);
-    else
-        home_set_info(homes, record, letter->member.info);
+    if (record == 0) {
+        enter(groups_of(loop), key, &letter->member, letter->attendance);
+    } else {
+        change_info(homes, record, letter->member.info);
+        attendance_free(letter->attendance);
+    }
+    letter->replay = replay_for(letter->room, home_find(homes, key), &letter->wish, record == 0);
     key_unref(letter->key);
     answer(serial_thread(letter->member.serial), mail, loop, on_joined);
 }
@@ -235,6 +293,10 @@ static const char *info_of(const struct group_wish *wish) {
     return wish->info == NULL ? "" : wish->info;
 }
 
+static struct attendance *attendance_of(const struct group_wish *wish) {
+    return wish->presence == NULL ? NULL : attendance_copy(wish->presence, info_of(wish));
+}
+
 static void post_join(struct groups *groups, uint32_t membership, const struct group_wish *wish) {
     size_t info_size = strlen(info_of(wish)) + 1;
     struct join_letter *letter = new_letter(sizeof(*letter) + info_size);
@@ -242,6 +304,7 @@ static void post_join(struct groups *groups, uint32_t membership, const struct g
     letter->key = key_ref(view_key(view_at(&groups->views, membership)));
     letter->member = presented(&groups->views, membership, letter->info);
     letter->wish = *wish;
+    letter->attendance = attendance_of(wish);
     post_letter(home_of(&letter->key->key), &letter->errand.mail, on_join);
 }
 
@@ -251,11 +314,12 @@ static void join_at_home(struct groups *groups, uint32_t membership,
     const struct group_key *key = &view_key(joins)->key;
     struct home_member member = presented(&groups->views, membership, info_of(wish));
     struct room *room = room_for(groups, key, &wish->terms);
-    struct replay *replay = replay_for(room, wish, joins->record == 0);
-    if (joins->record == 0)
-        joins->record = home_join(&groups->homes, key, &member);
+    bool is_new = joins->record == 0;
+    if (is_new)
+        joins->record = enter(groups, key, &member, attendance_of(wish));
     else
-        home_set_info(&groups->homes, joins->record, info_of(wish));
+        change_info(&groups->homes, joins->record, info_of(wish));
+    struct replay *replay = replay_for(room, home_find(&groups->homes, key), wish, is_new);
     view_joined(&groups->views, membership, wish->flags, replay);
 }
 
@@ -271,8 +335,8 @@ static void on_left(struct mail *mail, struct loop *to) {
 /* The join came before, on the same way. */
 static void do_leave(struct mail *mail, struct loop *loop) {
     struct leave_letter *letter = (struct leave_letter *)mail;
-    struct homes *homes = &groups_of(loop)->homes;
-    home_leave(homes, &letter->key->key, home_record(homes, letter->serial));
+    const struct homes *homes = &groups_of(loop)->homes;
+    leave(groups_of(loop), &letter->key->key, home_record(homes, letter->serial));
     key_unref(letter->key);
     if (letter->answers)
         answer(serial_thread(letter->serial), mail, loop, on_left);
@@ -295,7 +359,7 @@ static void post_leave(struct groups *groups, uint32_t membership, bool answers)
 
 static void leave_at_home(struct groups *groups, uint32_t membership) {
     const struct membership *leaves = view_at(&groups->views, membership);
-    home_leave(&groups->homes, &view_key(leaves)->key, leaves->record);
+    leave(groups, &view_key(leaves)->key, leaves->record);
 }
 
 /* --- sending --- */
@@ -380,8 +444,8 @@ static void post_deliveries(const struct groups *groups, const struct home *home
 }
 
 /* Here and elsewhere: what became of it here. */
-static struct group_report deliver(struct groups *groups, const struct group_key *key,
-                                   const struct home *home, const struct send_letter *sent) {
+static struct group_report hand_out(struct groups *groups, const struct group_key *key,
+                                    const struct home *home, const struct send_letter *sent) {
     struct group_report here = {0};
     counters_add(COUNTER_GROUP_MESSAGES, 1);
     if (home != NULL) {
@@ -464,7 +528,7 @@ static void order(struct groups *groups, const struct group_key *key, struct sen
         sent->tally->waiting = 1; /* this thread's own */
     }
     if (sent->outcome == GROUP_SENT || sent->outcome == GROUP_KEPT)
-        here = deliver(groups, key, home, sent);
+        here = hand_out(groups, key, home, sent);
     if (sent->tally != NULL)
         add_report(sent->tally, &here);
 }
@@ -672,11 +736,18 @@ static bool is_stampable(const struct frame *frame, uint32_t stamp) {
     return true;
 }
 
+static bool is_presence(const struct group_presence *presence) {
+    return presence == NULL ||
+           (group_name_valid(presence->user) && presence->most > 0 && presence->every_ms > 0 &&
+            (presence->crowd == NULL || is_stampable(presence->crowd, presence->crowd_stamp)));
+}
+
 /* --- the calls --- */
 
 enum group_result group_join_with(struct groups *groups, struct member *member, const char *space,
                                   const char *name, const struct group_wish *wish) {
-    if (!group_name_valid(name) || (wish->info != NULL && !is_text(wish->info, GROUP_INFO_MAX)))
+    if (!group_name_valid(name) || !is_presence(wish->presence) ||
+        (wish->info != NULL && !is_text(wish->info, GROUP_INFO_MAX)))
         return GROUP_INVALID;
     assert(member->id != 0);
     struct views *views = &groups->views;

@@ -101,12 +101,30 @@ struct group_message {
     struct group_terms terms;
 };
 
+/* Who a membership stands for, and what the others are told of that. Frames are lent to a call. */
+struct group_presence {
+    const char *user;          /* valid as a group's name */
+    struct frame *came, *went; /* NULL: nobody is told */
+    struct frame *crowd;       /* NULL: nobody is told how many there are */
+    uint32_t crowd_stamp;
+    uint32_t most;     /* people of whom each is told; not 0 */
+    uint32_t every_ms; /* between two counts; not 0 */
+};
+
+struct group_person {
+    const char *user, *info;
+    uint64_t memberships;
+};
+
 /* How a join that wants history stands; count kept messages follow. recovered: they are all that
    came after `since`. */
 struct group_joined {
     struct group_position position; /* of the last kept message that is not live; epoch 0: none */
     size_t count;
     bool recovered;
+    const struct group_person *people; /* the first of them, in order of coming; borrowed */
+    size_t people_listed;
+    uint64_t people_count;
 };
 
 /* What a join asks for. */
@@ -115,9 +133,11 @@ struct group_wish {
     unsigned flags;
     unsigned most; /* memberships that this member may have, 65,535 whatever it says */
     struct group_terms terms;
-    struct group_position since; /* first come the kept messages behind this */
-    uint32_t last;               /* or, when that can't be resumed, so many of the last */
-    size_t bytes;                /* no more than this of payload, or it can't be resumed; 0: any */
+    struct group_position since;           /* first come the kept messages behind this */
+    uint32_t last;                         /* or, when that can't be resumed, so many of the last */
+    const struct group_presence *presence; /* NULL: it is nobody */
+    uint32_t people;                       /* how many are to be listed, up to GROUP_MEMBERS_MAX */
+    size_t bytes; /* no more than this of payload, or it can't be resumed; 0: any */
     /* Told once, on this thread, later and before the first of these; with NULL when the member
        ended before. NULL: nobody is told. */
     void (*joined)(void *arg, const struct group_joined *joined);

@@ -23,6 +23,7 @@ _Static_assert(sizeof(struct record) == 24, "a record has grown");
 
 struct info {
     uint64_t id;
+    struct person *person; /* NULL: nobody */
     char text[];
 };
 
@@ -64,6 +65,7 @@ static struct home *home_of(struct homes *homes, const struct group_key *key) {
 
 static void forget_home(struct homes *homes, struct home *home) {
     table_remove(&homes->by_key, home->key->key.hash, home);
+    presence_free(home->presence);
     key_unref(home->key);
     free(home);
 }
@@ -114,19 +116,44 @@ static void drop_info(struct record *record) {
     free(info);
 }
 
-void home_set_info(struct homes *homes, uint32_t number, const char *text) {
-    struct record *record = record_at(homes, number);
+/* Nothing to say of a member costs nothing. */
+static void put_info(struct record *record, const char *text, struct person *person) {
     size_t size = strlen(text) + 1;
+    struct info *info = NULL;
+    if (*text != '\0' || person != NULL) {
+        info = malloc(sizeof(*info) + size);
+        if (info == NULL)
+            abort();
+        *info = (struct info){id_of(record), person};
+        memcpy(info->text, text, size);
+    }
     drop_info(record);
-    if (*text == '\0')
-        return;
-    struct info *info = malloc(sizeof(*info) + size);
     if (info == NULL)
-        abort();
-    info->id = record->id;
-    memcpy(info->text, text, size);
+        return;
     record->info = info;
     record->has_info = true;
+}
+
+static struct person *person_of(const struct record *record) {
+    return record->has_info ? record->info->person : NULL;
+}
+
+void home_set_info(struct homes *homes, uint32_t number, const char *text) {
+    struct record *record = record_at(homes, number);
+    put_info(record, text, person_of(record));
+}
+
+static const char *info_of(const struct record *record) {
+    return record->has_info ? record->info->text : "";
+}
+
+void home_set_person(struct homes *homes, uint32_t number, struct person *person) {
+    struct record *record = record_at(homes, number);
+    put_info(record, info_of(record), person);
+}
+
+struct person *home_person(const struct homes *homes, uint32_t number) {
+    return person_of(record_at(homes, number));
 }
 
 uint32_t home_join(struct homes *homes, const struct group_key *key,
@@ -159,10 +186,6 @@ void home_leave(struct homes *homes, const struct group_key *key, uint32_t numbe
 }
 
 /* --- listings --- */
-
-static const char *info_of(const struct record *record) {
-    return record->has_info ? record->info->text : "";
-}
 
 /* Of the entries and the text behind them. */
 static size_t listing_size(const struct homes *homes, uint32_t number, size_t count) {

@@ -8,6 +8,7 @@
 
 #include "group/group.h"
 #include "group/key.h"
+#include "group/presence.h"
 #include "group/roll.h"
 #include "group/slab.h"
 #include "group/table.h"
@@ -22,8 +23,9 @@ struct homes {
 
 struct home {
     struct shared_key *key;
-    uint64_t position;    /* the last message's, from 1 */
-    uint32_t first, last; /* records */
+    struct presence *presence; /* NULL: nobody in it is somebody */
+    uint64_t position;         /* the last message's, from 1 */
+    uint32_t first, last;      /* records */
     size_t count;
     uint32_t on_thread[]; /* members of each thread */
 };
@@ -53,7 +55,11 @@ uint32_t home_join(struct homes *homes, const struct group_key *key,
 /* The record of a member that letters speak of, 0 when it is not known. */
 uint32_t home_record(const struct homes *homes, uint64_t serial);
 void home_set_info(struct homes *homes, uint32_t record, const char *info);
-/* The key is that of the record's group. */
+/* Whom it stands for; the presence's. NULL: nobody. */
+void home_set_person(struct homes *homes, uint32_t record, struct person *person);
+struct person *home_person(const struct homes *homes, uint32_t record);
+/* The key is that of the record's group. Nobody is told of its person, who may be left without
+   memberships only if the group is not: presence_leave comes first. */
 void home_leave(struct homes *homes, const struct group_key *key, uint32_t record);
 
 /* At most `most` members in order of joining. */

@@ -215,6 +215,11 @@ void view_joined(struct views *views, uint32_t number, unsigned flags, struct re
     choose_way(views, membership);
 }
 
+static void free_replay(struct replay *replay) {
+    free((struct group_person *)(uintptr_t)replay->told.people);
+    free(replay);
+}
+
 void replay_end(struct replay *replay) {
     if (replay == NULL)
         return;
@@ -222,7 +227,7 @@ void replay_end(struct replay *replay) {
         frame_unref(replay->frames[at]);
     if (replay->joined != NULL)
         replay->joined(replay->arg, NULL);
-    free(replay);
+    free_replay(replay);
 }
 
 void view_leave(struct views *views, uint32_t number) {
@@ -269,7 +274,7 @@ static struct event *add_event(struct views *views, uint32_t number) {
 static void tell_joined(struct replay *replay, const struct member *member) {
     if (replay->joined != NULL)
         replay->joined(replay->arg, member == NULL ? NULL : &replay->told);
-    free(replay);
+    free_replay(replay);
 }
 
 static void tell_frame(struct views *views, const struct event *event) {
@@ -364,7 +369,7 @@ void view_clear(struct views *views) {
     for (size_t at = 0; at < views->event_count; at++) {
         drop(views, views->events[at].membership);
         if (views->events[at].kind == TELL)
-            free(views->events[at].replay);
+            free_replay(views->events[at].replay);
         else
             frame_unref(views->events[at].frame);
     }

@@ -123,6 +123,14 @@ typedef struct sluice_send_report {
     int outcome;    /* SLUICE_SENT… */
 } sluice_send_report;
 
+/* Somebody who is in a group: the memberships of one user key together, with the info of the last
+   one that said any. Frozen: it will never grow. */
+typedef struct sluice_person {
+    const char *user;
+    const char *info; /* "" when none */
+    uint64_t memberships;
+} sluice_person;
+
 /* How a join stands, once the group has it. */
 typedef struct sluice_joined {
     size_t size;
@@ -132,6 +140,10 @@ typedef struct sluice_joined {
     int recovered; /* 1: what comes is all that was kept after `since`, without a gap. 0: `since`
                       can't be resumed: too old, of another epoch, or skipped; what comes are the
                       last ones. 0 too without `since`. */
+    const sluice_person *people; /* the first that are here, in order of coming, oneself among them:
+                                    as many as options->people asked for; borrowed */
+    size_t people_listed;
+    uint64_t people_count; /* all who are here by presence */
 } sluice_joined;
 
 /* One kept message. Frozen: it will never grow. */
@@ -180,6 +192,25 @@ typedef struct sluice_send_options {
 #define SLUICE_KEY_MAX 100
 #define SLUICE_STAMP_SIZE 16
 
+/* With whom a membership is shown to the others, and how. Its messages go to the members as group
+   sends do, in one order with all else; they are never kept. Set size to sizeof, zero the rest. */
+typedef struct sluice_presence {
+    size_t size;
+    const char *user;     /* 1 to 200 bytes of UTF-8 without control characters: all memberships
+                             of one user in a group are one person */
+    sluice_message came;  /* to the others, when the person's first membership begins */
+    sluice_message went;  /* to those who are left, when the last one has ended, however it did */
+    uint32_t most;        /* with more people than this nobody hears of each: `crowd` tells how
+                             many there are instead; 0: SLUICE_PEOPLE_DEFAULT */
+    uint32_t every_ms;    /* at most once in this time, 100 to 60,000 ms; 0: a second */
+    sluice_message crowd; /* a `data` of NULL: nothing is told then */
+    size_t crowd_stamp;   /* where in it SLUICE_STAMP_SIZE spaces become the count; 0: nowhere. A
+                             count of up to `most` tells that each is told of again, from here on:
+                             who shows names asks who is there */
+} sluice_presence;
+
+#define SLUICE_PEOPLE_DEFAULT 200
+
 /* Options of sluice_group_join_with; set size to sizeof, zero the rest. */
 typedef struct sluice_join_options {
     size_t size;
@@ -191,6 +222,9 @@ typedef struct sluice_join_options {
     sluice_joined_fn joined; /* runs once, later, on the connection's thread, before the first of
                                 the messages; may be NULL */
     void *arg;
+    uint32_t people;                 /* how many `joined` lists, up to 10,000 */
+    const sluice_presence *presence; /* NULL: nobody is told of this membership, and it is in no
+                                        one's list */
 } sluice_join_options;
 
 /* Flags of sluice_group_join. */
@@ -462,7 +496,8 @@ static inline int sluice_group_send_with(sluice_conn *conn, const char *group,
 /* 1.1. Joins so that nothing is missed: first come the kept messages after options->since, or the
    last options->last ones, then the live ones, none twice, none left out; to the event hook with
    SLUICE_EVENTS, else to the socket. Errors as sluice_group_join; _INVALID also for a size that is
-   too small. For a member only info and flags change, and joined is told count 0. */
+   too small. For a member only info and flags change, and joined is told count 0: its user and
+   its `went` stay as they were. */
 static inline int sluice_group_join_with(sluice_conn *conn, const char *group,
                                          const sluice_join_options *options) {
     return sluice_host_table->group_join_with(conn, group, options);
