@@ -4,13 +4,16 @@
  * everybody who speaks that; members without a subprotocol join with SLUICE_EVENTS and are sent
  * "nick: text".
  */
+#define SLUICE_MINOR_NEEDED 1
 #include <sluice/consumer.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "flood.h"
 #include "nick.h"
+#include "past.h"
 #include "person.h"
 #include "protocol.h"
 #include "ref.h"
@@ -32,6 +35,7 @@ static const struct refusal long_nick = {"too-long", "nick", "the nick is longer
 static const struct refusal empty_nick = {"empty", "nick", "this nick shows nothing"};
 static const struct refusal taken_nick = {"taken", "nick", "somebody else has this nick"};
 static const struct refusal flood = {"flood", "", "too many messages; this one was not sent"};
+static const struct refusal not_kept = {"not-kept", "", "this could not be kept and was not sent"};
 static const struct refusal busy = {"busy", "", "the server is busy; this was not sent"};
 
 static int on_open(sluice_route *route, void **data) {
@@ -47,6 +51,8 @@ static int on_open(sluice_route *route, void **data) {
         (unsigned)sluice_option_number(route, "rate", SLUICE_COUNT, 1, RATE_MOST, RATE_DEFAULT);
     chat->nick_max = (size_t)sluice_option_number(route, "nick-max", SLUICE_COUNT, NICK_LEAST,
                                                   NICK_MAX, NICK_MAX);
+    chat->last = (uint32_t)sluice_option_number(route, "last", SLUICE_COUNT, 0, PAST_LAST_MOST,
+                                                PAST_LAST_DEFAULT);
     *data = chat;
     return 0;
 }
@@ -112,9 +118,61 @@ static int publish(sluice_conn *conn, char *text, sluice_id except) {
     return result;
 }
 
+/* --- saying what is kept --- */
+
+/* Its ref, as long as the answer may come. */
+struct saying {
+    char ref[REF_MAX + 1]; /* "" for none */
+};
+
+static void on_settled(sluice_conn *conn, void *arg, const sluice_send_report *report) {
+    static const char lost[] = "(your last message could not be kept and was not sent)";
+    struct saying *saying = arg;
+    const struct person *person = conn ? sluice_data(conn) : NULL;
+    if (person && report->outcome == SLUICE_REPEATED)
+        tell(conn, protocol_kept(saying->ref, report->position));
+    else if (person && report->outcome == SLUICE_NOT_KEPT && person->json)
+        refuse_said(conn, &not_kept, saying->ref[0] ? saying->ref : NULL);
+    else if (person && report->outcome == SLUICE_NOT_KEPT)
+        sluice_send(conn, sluice_text(lost, strlen(lost)));
+    free(saying);
+}
+
+/* A client that knows its message by a ref, and itself by a key, may say it again: it is kept
+   once. */
+static int publish_kept(sluice_conn *conn, const char *clean, size_t size, const char *ref) {
+    const struct person *person = sluice_data(conn);
+    char key[DIGEST_TEXT + 1 + REF_MAX + 1];
+    sluice_send_options options = {.size = sizeof(options), .keep = 1, .report = on_settled};
+    struct saying *saying = calloc(1, sizeof(*saying));
+    char *text = protocol_said(person, clean, size, ref, &options.stamp);
+    int result = SLUICE_FULL;
+    if (ref && person->has_key) {
+        snprintf(key, sizeof(key), "%s:%s", person->id, ref);
+        options.key = key;
+    }
+    if (saying && text) {
+        snprintf(saying->ref, sizeof(saying->ref), "%s", ref ? ref : "");
+        options.arg = saying;
+        result = sluice_group_send_with(conn, sluice_param(conn, "group"),
+                                        sluice_text(text, strlen(text)), &options);
+    }
+    if (result != SLUICE_OK)
+        free(saying);
+    free(text);
+    return result;
+}
+
 /* --- what people ask for --- */
 
 static void on_renamed(sluice_conn *conn, bool taken, size_t windows);
+
+static int publish_said(sluice_conn *conn, const char *clean, size_t size, const char *ref) {
+    const struct person *person = sluice_data(conn);
+    if (person->keeps)
+        return publish_kept(conn, clean, size, ref);
+    return publish(conn, protocol_said(person, clean, size, ref, NULL), 0);
+}
 
 /* ref: NULL for none, as of a plain member. */
 static void say(sluice_conn *conn, const char *text, size_t size, const char *ref) {
@@ -125,7 +183,7 @@ static void say(sluice_conn *conn, const char *text, size_t size, const char *re
         sluice_close(conn, 1011, "out of memory");
     else if (person->json && !text_shows(clean, written))
         refuse_said(conn, &empty_text, ref);
-    else if (publish(conn, protocol_said(person, clean, written, ref), 0) == SLUICE_FULL) {
+    else if (publish_said(conn, clean, written, ref) == SLUICE_FULL) {
         if (person->json)
             refuse_said(conn, &busy, ref);
         else
@@ -190,6 +248,10 @@ static void answer(sluice_conn *conn, const struct request *request) {
             SLUICE_OK)
             refuse(conn, &busy);
         return;
+    case REQUEST_RESUME:
+        if (past_resume(conn, request->since, request->last) != SLUICE_OK)
+            refuse(conn, &busy);
+        return;
     case REQUEST_CLOSE:
         sluice_close(conn, 1000, "as you asked");
         return;
@@ -239,17 +301,20 @@ static void receive_plain(sluice_conn *conn, sluice_message message) {
         say(conn, message.data, message.size, NULL);
 }
 
+/* Nothing is done before it is known who one is, and whether what one says is kept. */
+static bool waits(const struct person *person) { return person->wanted[0] || !person->is_in; }
+
 static void on_receive(sluice_conn *conn, sluice_message message) {
     struct person *person = sluice_data(conn);
     if (message.size > json_bytes_max(person_chat(conn)) && !person->json)
         sluice_close(conn, 1009, "this message is too big");
-    else if (person->wanted[0] && message.size > json_bytes_max(person_chat(conn)))
+    else if (waits(person) && message.size > json_bytes_max(person_chat(conn)))
         refuse_unread(conn, &long_text, message, -1);
-    else if (person->wanted[0] && !person_hold(person, message))
+    else if (waits(person) && !person_hold(person, message))
         sluice_close(conn, 1008, "too many messages before the nick was decided");
-    else if (!person->wanted[0] && person->json)
+    else if (!waits(person) && person->json)
         receive_json(conn, message);
-    else if (!person->wanted[0])
+    else if (!waits(person))
         receive_plain(conn, message);
 }
 
@@ -264,7 +329,7 @@ static void on_event(sluice_conn *conn, const char *group, sluice_message messag
 /* What came while the nick was not decided; it may ask for another one. */
 static void receive_held(sluice_conn *conn) {
     struct person *person = sluice_data(conn);
-    while (!person->wanted[0]) {
+    while (!waits(person)) {
         struct held *held = person_next_held(person);
         if (!held)
             return;
@@ -311,6 +376,7 @@ static void read_nick(sluice_conn *conn, char nick[NICK_BYTES + 1]) {
 static int enter(sluice_conn *conn, const char *nick) {
     struct person *person = sluice_data(conn);
     person->numbers = true;
+    person->entered = receive_held;
     if (nick[0])
         return nick_ask(conn, nick, on_joined);
     return person->json ? nick_ask(conn, "guest", on_joined) : person_join(conn);
@@ -324,6 +390,7 @@ static void on_connect(sluice_conn *conn) {
         return;
     read_nick(conn, nick);
     person_identify(conn, person);
+    past_begin(conn);
     person->json = protocol_offered(sluice_scope(conn, SLUICE_OFFERED, NULL));
     if (sluice_accept(conn, person->json ? PROTOCOL_NAME : NULL) != SLUICE_OK) {
         deny(conn, 503, "the server is full\n");
@@ -347,6 +414,6 @@ static void on_disconnect(sluice_conn *conn, int code) {
 
 static void on_release(sluice_conn *conn) { person_drop_held(sluice_data(conn)); }
 
-SLUICE_CONSUMER("group_chat", "0.2", .data_size = sizeof(struct person), .open = on_open,
+SLUICE_CONSUMER("group_chat", "0.3", .data_size = sizeof(struct person), .open = on_open,
                 .shut = on_shut, .connect = on_connect, .receive = on_receive, .event = on_event,
                 .disconnect = on_disconnect, .release = on_release)

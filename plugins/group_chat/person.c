@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "past.h"
 #include "text.h"
 
 #define HELD_MAX 32
@@ -22,8 +23,10 @@ void person_identify(sluice_conn *conn, struct person *person) {
     size_t size = key ? strlen(key) : 0;
     sluice_id own = sluice_conn_id(conn);
     /* An id has 8 bytes, so that it never equals a key. */
-    if (size >= PERSON_KEY_MIN && size <= PERSON_KEY_MAX)
-        digest_write(key, size, person->id);
+    person->has_key = size >= PERSON_KEY_MIN && size <= PERSON_KEY_MAX &&
+                      digest_write_lasting(key, size, person->id);
+    if (person->has_key)
+        sluice_set_user(conn, person->id);
     else
         digest_write(&own, sizeof(own), person->id);
 }
@@ -34,14 +37,18 @@ void person_nick_digest(const char *nick, char to[DIGEST_TEXT]) {
 }
 
 int person_join(sluice_conn *conn) {
-    const struct person *person = sluice_data(conn);
+    struct person *person = sluice_data(conn);
+    unsigned flags = person->json ? 0 : SLUICE_EVENTS;
     char wanted[DIGEST_TEXT], info[PERSON_INFO_BYTES];
     memcpy(wanted, no_digest, sizeof(wanted));
     if (person->wanted[0])
         person_nick_digest(person->wanted, wanted);
     snprintf(info, sizeof(info), "%s %s %s", person->id, wanted, person->nick);
-    return sluice_group_join(conn, sluice_param(conn, "group"), info,
-                             person->json ? 0 : SLUICE_EVENTS);
+    if (person->has_asked)
+        return sluice_group_join(conn, sluice_param(conn, "group"), info, flags);
+    int result = past_join(conn, info, flags);
+    person->has_asked = result == SLUICE_OK;
+    return result;
 }
 
 bool person_read_info(const char *info, struct profile *profile) {

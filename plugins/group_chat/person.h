@@ -23,6 +23,7 @@ struct chat {
     size_t text_bytes_max;
     unsigned rate; /* messages a window */
     size_t nick_max;
+    uint32_t last; /* messages that a newcomer hears */
 };
 
 /* A message that came while the nick was not decided. */
@@ -33,14 +34,21 @@ struct held {
 };
 
 struct person {
-    char id[DIGEST_TEXT];        /* whose connection this is: shown to others */
-    char nick[NICK_BYTES + 1];   /* "" for none yet */
-    char old[NICK_BYTES + 1];    /* the nick that the others know */
-    char wanted[NICK_BYTES + 1]; /* the nick that it asks for; "" when it asks for none */
-    char base[NICK_BYTES + 1];   /* what wanted is numbered from */
-    bool json;                   /* speaks chat.v1 */
-    bool joined;                 /* the others have been told */
-    bool numbers;                /* takes "Ann 2" when Ann is taken, instead of giving up */
+    char id[DIGEST_TEXT];               /* whose connection this is: shown to others */
+    char nick[NICK_BYTES + 1];          /* "" for none yet */
+    char old[NICK_BYTES + 1];           /* the nick that the others know */
+    char wanted[NICK_BYTES + 1];        /* the nick that it asks for; "" when it asks for none */
+    char base[NICK_BYTES + 1];          /* what wanted is numbered from */
+    bool json;                          /* speaks chat.v1 */
+    bool joined;                        /* the others have been told */
+    bool has_key;                       /* came with ?person= */
+    bool has_asked;                     /* to join */
+    bool is_in;                         /* the group has answered that */
+    bool keeps;                         /* what is said here is kept */
+    bool asks;                          /* came with ?since= */
+    sluice_position since;              /* epoch 0: none */
+    void (*entered)(sluice_conn *conn); /* runs when is_in begins */
+    bool numbers;                       /* takes "Ann 2" when Ann is taken, instead of giving up */
     void (*decided)(sluice_conn *conn, bool taken, size_t windows);
     struct held *held, **held_last;
     unsigned held_count;

@@ -5,15 +5,16 @@
 #include <string.h>
 #include <time.h>
 
+#include "past.h"
 #include "ref.h"
 
 #define WINDOW_SECONDS 10
 
-static const char *const types[] = {"say", "nick", "typing", "who", "close"};
+static const char *const types[] = {"say", "nick", "typing", "who", "close", "resume"};
 static const struct refusal no_json = {"json", "", "this is no JSON object"};
 static const struct refusal no_type = {"missing", "type", "a message needs a type, a string"};
 static const struct refusal other_type = {"unknown", "type",
-                                          "the types are say, nick, typing, who and close"};
+                                          "the types are say, nick, typing, who, resume and close"};
 static const struct refusal no_text = {"missing", "text", "say needs a text, a string"};
 static const struct refusal bad_ref = {"invalid", "ref",
                                        "a ref has 1 to 40 letters, digits, - or _"};
@@ -29,6 +30,21 @@ static const struct refusal *read_ref(const json_t *value, struct request *reque
     return NULL;
 }
 
+static const struct refusal bad_since = {"invalid", "since", "since is a string: <epoch>:<offset>"};
+static const struct refusal bad_last = {"invalid", "last", "last is a number from 1 to 1000"};
+
+static const struct refusal *read_resume(const json_t *root, struct request *request) {
+    const json_t *since = json_object_get(root, "since"), *last = json_object_get(root, "last");
+    json_int_t number = last ? json_integer_value(last) : PAST_LAST_DEFAULT;
+    request->since = json_string_value(since);
+    if (since && !request->since)
+        return &bad_since;
+    if (number < 1 || number > PAST_LAST_MOST)
+        return &bad_last;
+    request->last = (size_t)number;
+    return NULL;
+}
+
 static const struct refusal *read_object(json_t *root, struct request *request) {
     const char *type = json_string_value(json_object_get(root, "type"));
     size_t count = sizeof(types) / sizeof(types[0]), i = 0;
@@ -41,6 +57,8 @@ static const struct refusal *read_object(json_t *root, struct request *request) 
     if (i == count)
         return &other_type;
     request->type = (enum request_type)i;
+    if (request->type == REQUEST_RESUME)
+        return read_resume(root, request);
     if (request->type != REQUEST_SAY && request->type != REQUEST_NICK)
         return NULL;
     bool say = request->type == REQUEST_SAY;
@@ -102,13 +120,73 @@ static void write_time(char to[32]) {
     snprintf(to, 32, "%s.%03ldZ", seconds, now.tv_nsec / 1000000 % 1000);
 }
 
-char *protocol_said(const struct person *person, const char *text, size_t size, const char *ref) {
+/* Makes room for the offset at the end of the object; takes the text. */
+static char *make_stamp(char *text, size_t *stamp) {
+    static const char member[] = ",\"at\":";
+    size_t size = text ? strlen(text) : 0, head = sizeof(member) - 1;
+    char *longer = text ? realloc(text, size + head + SLUICE_STAMP_SIZE + 1) : NULL;
+    if (!longer) {
+        free(text);
+        return NULL;
+    }
+    *stamp = size - 1 + head;
+    memcpy(longer + size - 1, member, head);
+    memset(longer + *stamp, ' ', SLUICE_STAMP_SIZE);
+    memcpy(longer + *stamp + SLUICE_STAMP_SIZE, "}", 2);
+    return longer;
+}
+
+char *protocol_said(const struct person *person, const char *text, size_t size, const char *ref,
+                    size_t *stamp) {
     char at[32];
     write_time(at);
     json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:o}", "type", "said", "id", person->id,
                                "from", person->nick, "time", at, "text", json_stringn(text, size));
     add_ref(object, ref);
-    return write_json(object);
+    char *said = write_json(object);
+    return stamp ? make_stamp(said, stamp) : said;
+}
+
+static json_t *make_history(sluice_position position, size_t count, const int *recovered) {
+    char epoch[17];
+    snprintf(epoch, sizeof(epoch), "%016llx", (unsigned long long)position.epoch);
+    json_t *object = json_pack("{s:s, s:s, s:I, s:I}", "type", "history", "epoch", epoch, "offset",
+                               (json_int_t)position.offset, "count", (json_int_t)count);
+    if (recovered)
+        json_object_set_new(object, "recovered", json_boolean(*recovered));
+    return object;
+}
+
+char *protocol_history(sluice_position position, size_t count, const int *recovered) {
+    return write_json(make_history(position, count, recovered));
+}
+
+/* They are JSON already, so they are put in as they are. */
+char *protocol_past(sluice_position position, const sluice_kept *messages, size_t count,
+                    const int *recovered) {
+    static const char member[] = ",\"messages\":[";
+    char *head = protocol_history(position, count, recovered);
+    size_t size = head ? strlen(head) + sizeof(member) + 2 : 0;
+    for (size_t i = 0; i < count; i++)
+        size += messages[i].message.size + 1;
+    char *text = head ? malloc(size) : NULL, *to = text;
+    if (text) {
+        to = stpcpy(stpcpy(to, head) - 1, member);
+        for (size_t i = 0; i < count; i++) {
+            if (i > 0)
+                *to++ = ',';
+            memcpy(to, messages[i].message.data, messages[i].message.size);
+            to += messages[i].message.size;
+        }
+        strcpy(to, "]}");
+    }
+    free(head);
+    return text;
+}
+
+char *protocol_kept(const char *ref, uint64_t at) {
+    return write_json(
+        json_pack("{s:s, s:s, s:I}", "type", "kept", "ref", ref, "at", (json_int_t)at));
 }
 
 char *protocol_joined(const struct person *person, size_t windows) {

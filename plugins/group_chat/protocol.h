@@ -12,7 +12,14 @@
 
 #define PROTOCOL_NAME "chat.v1"
 
-enum request_type { REQUEST_SAY, REQUEST_NICK, REQUEST_TYPING, REQUEST_WHO, REQUEST_CLOSE };
+enum request_type {
+    REQUEST_SAY,
+    REQUEST_NICK,
+    REQUEST_TYPING,
+    REQUEST_WHO,
+    REQUEST_CLOSE,
+    REQUEST_RESUME
+};
 
 /* Why a client's words were refused. Constants. */
 struct refusal {
@@ -21,9 +28,11 @@ struct refusal {
 
 struct request {
     enum request_type type;
-    const char *text; /* of say and nick; lives as long as root, as ref does */
-    const char *ref;  /* the client's own name for what it says, or NULL */
-    json_t *root;     /* to be given to json_decref */
+    const char *text;  /* of say and nick; lives as long as root, as ref does */
+    const char *ref;   /* the client's own name for what it says, or NULL */
+    const char *since; /* of resume, or NULL */
+    size_t last;       /* of resume */
+    json_t *root;      /* to be given to json_decref */
 };
 
 /* Reads a client's message. NULL, or why not. The ref is there whenever a say has a good one, so
@@ -36,7 +45,16 @@ bool protocol_offered(const char *offered);
 /* Each makes a text for free(). Strings are UTF-8; texts and nicks are clean; ref: NULL for none.
  */
 char *protocol_welcome(const struct person *person, const struct chat *chat, const char *room);
-char *protocol_said(const struct person *person, const char *text, size_t size, const char *ref);
+/* stamp: where its offset is to be written, 0 for nowhere; it has no `at` when stamp is NULL. */
+char *protocol_said(const struct person *person, const char *text, size_t size, const char *ref,
+                    size_t *stamp);
+/* Ahead of count messages, or with them as they were said. recovered: NULL when that was not asked
+   for. */
+char *protocol_history(sluice_position position, size_t count, const int *recovered);
+char *protocol_past(sluice_position position, const sluice_kept *messages, size_t count,
+                    const int *recovered);
+/* The message of this ref is kept already. */
+char *protocol_kept(const char *ref, uint64_t at);
 char *protocol_joined(const struct person *person, size_t windows);
 char *protocol_left(const struct person *person);
 char *protocol_renamed(const struct person *person, const char *old);

@@ -29,18 +29,19 @@ struct fake_group *fake_group_find(const struct fake_host *host, const char *nam
     return group;
 }
 
-static struct fake_group *find_or_make(struct fake_host *host, const char *name) {
+struct fake_group *fake_group_make(struct fake_host *host, const char *name) {
     struct fake_group *group = fake_group_find(host, name);
     if (group)
         return group;
     group = fake_alloc(sizeof(*group));
+    group->host = host;
     group->name = fake_copy(name);
     group->next = host->groups;
     host->groups = group;
     return group;
 }
 
-static struct membership *find_member(struct fake_group *group, const sluice_conn *conn) {
+struct membership *fake_member_find(struct fake_group *group, const sluice_conn *conn) {
     for (size_t i = 0; group && i < group->count; i++)
         if (group->members[i].conn == conn)
             return &group->members[i];
@@ -50,7 +51,7 @@ static struct membership *find_member(struct fake_group *group, const sluice_con
 static size_t count_memberships(sluice_conn *conn) {
     size_t count = 0;
     for (struct fake_group *group = conn->host->groups; group; group = group->next)
-        count += find_member(group, conn) != NULL;
+        count += fake_member_find(group, conn) != NULL;
     return count;
 }
 
@@ -58,8 +59,8 @@ int fake_group_join(sluice_conn *conn, const char *name, const char *info, unsig
     if (!fake_group_name_valid(name) ||
         (info && (strlen(info) > INFO_BYTES_MAX || !fake_utf8_valid(info, strlen(info)))))
         return SLUICE_INVALID;
-    struct fake_group *group = find_or_make(conn->host, name);
-    struct membership *member = find_member(group, conn);
+    struct fake_group *group = fake_group_make(conn->host, name);
+    struct membership *member = fake_member_find(group, conn);
     if (!member && count_memberships(conn) == FAKE_GROUPS_MAX)
         return SLUICE_FULL;
     if (!member) {
@@ -85,7 +86,7 @@ int fake_group_leave(sluice_conn *conn, const char *name) {
     if (!fake_group_name_valid(name))
         return SLUICE_INVALID;
     struct fake_group *group = fake_group_find(conn->host, name);
-    struct membership *member = find_member(group, conn);
+    struct membership *member = fake_member_find(group, conn);
     if (member)
         remove_member(group, member);
     return SLUICE_OK;
@@ -93,43 +94,50 @@ int fake_group_leave(sluice_conn *conn, const char *name) {
 
 void fake_group_leave_all(sluice_conn *conn) {
     for (struct fake_group *group = conn->host->groups; group; group = group->next) {
-        struct membership *member = find_member(group, conn);
+        struct membership *member = fake_member_find(group, conn);
         if (member)
             remove_member(group, member);
     }
 }
 
-static void deliver_event(struct letter *letter, sluice_conn *conn) {
-    if (!conn || conn->stopped || !conn->host->consumer.event)
+void fake_run_event(sluice_conn *conn, const char *group, const struct message *message) {
+    if (conn->stopped || !conn->host->consumer.event)
         return;
     /* Exactly as long as it is, so that reading behind it is seen. */
-    const char *data = fake_lend(conn->host, letter->message.data, letter->message.size);
-    const char *group = fake_lend(conn->host, letter->group, strlen(letter->group));
-    conn->host->consumer.event(conn, group,
-                               (sluice_message){data, letter->message.size, letter->message.kind});
+    const char *data = fake_lend(conn->host, message->data, message->size);
+    const char *name = fake_lend(conn->host, group, strlen(group));
+    conn->host->consumer.event(conn, name, (sluice_message){data, message->size, message->kind});
     fake_end_loans(conn->host);
 }
 
+static void deliver_event(struct letter *letter, sluice_conn *conn) {
+    if (conn)
+        fake_run_event(conn, letter->group, &letter->message);
+}
+
 static void send_event(sluice_conn *conn, const char *group, const struct message *message) {
-    struct letter *letter = fake_alloc(sizeof(*letter));
+    struct letter *letter = fake_letter(conn, NULL);
     letter->deliver = deliver_event;
-    letter->host = conn->host;
-    letter->id = conn->id;
     letter->group = fake_copy(group);
     letter->message = fake_copy_message(message->data, message->size, message->kind);
     fake_post(&conn->host->mail, letter);
 }
 
-void fake_group_deliver(struct fake_host *host, const char *name, const struct message *message,
-                        sluice_id except, sluice_send_report *report) {
-    struct fake_group *group = find_or_make(host, name);
-    *report = (sluice_send_report){.size = sizeof(*report), .position = ++group->position};
+void fake_group_deliver(struct fake_host *host, const char *name, struct message *message,
+                        const sluice_send_options *options, sluice_send_report *report) {
+    struct fake_group *group = fake_group_make(host, name);
+    sluice_id except = options ? options->except : 0;
+    *report = (sluice_send_report){.size = sizeof(*report)};
+    if (!fake_past_take(group, message, options, report))
+        return;
     for (size_t i = 0; i < group->count; i++) {
         struct membership *member = &group->members[i];
         if (member->conn->id == except || member->conn->state != ACCEPTED)
             continue;
         report->matched++;
-        if (member->flags & SLUICE_EVENTS)
+        if (member->late > 0)
+            fake_hear_late(group, member, message);
+        else if (member->flags & SLUICE_EVENTS)
             send_event(member->conn, name, message);
         else if (!fake_deliver(member->conn, message)) {
             report->dropped++;
@@ -144,6 +152,7 @@ void fake_groups_free(struct fake_host *host) {
         next = group->next;
         for (size_t i = 0; i < group->count; i++)
             free(group->members[i].info);
+        fake_past_free(group);
         free(group->members);
         free(group->name);
         free(group);

@@ -72,6 +72,7 @@ static void free_letter(struct letter *letter) {
     for (size_t i = 0; i < letter->count; i++)
         free((char *)(uintptr_t)letter->members[i].info); /* its own copy */
     free(letter->members);
+    fake_past_free_letter(letter);
     free(letter->group);
     free(letter->message.data);
     free(letter);

@@ -5,7 +5,7 @@
  * framework, and needs nothing of the server but that header:
  *
  *     cc -D_GNU_SOURCE -I gateway/sdk -I tests/support -g -fsanitize=address test_chat.c chat.c \
- *        tests/support/fake_{host,table,conn,scope,options,group}.c \
+ *        tests/support/fake_{host,table,conn,scope,options,group,past}.c \
  *        $(pkg-config --cflags --libs check)
  *
  * The consumer's own sources are built into the test, which hands their entry over:
@@ -112,6 +112,14 @@ bool fake_group_send(sluice_route *route, const char *group, const char *text);
 /* An event as if the connection were in the group. False when it is not open or there is no hook.
    Ends with a turn. */
 bool fake_event(sluice_conn *conn, const char *group, const char *text);
+
+/* Groups keep their last messages from now on, 0: none, as at first. Positions have FAKE_EPOCH. */
+#define FAKE_EPOCH UINT64_C(0xfa4e)
+void fake_keep(struct fake_host *host, size_t messages);
+/* What is to be kept is not (SLUICE_NOT_KEPT), until told otherwise. */
+void fake_refuse_keeping(struct fake_host *host, bool refuse);
+/* So many of the oldest kept ones are gone. */
+void fake_forget(struct fake_host *host, const char *group, size_t messages);
 
 /* Time passes: timers run in their order, each with a turn behind it. */
 void fake_advance(struct fake_host *host, uint64_t ms);

@@ -107,12 +107,19 @@ struct membership {
     sluice_conn *conn;
     char *info;
     unsigned flags;
+    size_t late; /* letters that it is to hear before anything else */
 };
+
+struct kept;
 
 struct fake_group {
     struct fake_group *next;
+    struct fake_host *host;
     char *name;
     uint64_t position;
+    uint64_t gone; /* the last that was kept and is no more */
+    struct kept *kept;
+    size_t kept_count;
     struct membership *members;
     size_t count;
 };
@@ -127,6 +134,8 @@ struct letter {
         sluice_work_fn work;
         sluice_report_fn report;
         sluice_members_fn members;
+        sluice_joined_fn joined;
+        sluice_history_fn history;
     } fn;
     sluice_done_fn done;
     void *arg;
@@ -136,6 +145,10 @@ struct letter {
     sluice_send_report report;
     sluice_member *members; /* with infos of its own */
     size_t count, total;
+    sluice_position position;
+    bool recovered, by_events;
+    struct kept *kept; /* copies */
+    size_t kept_count;
 };
 
 struct letters {
@@ -156,6 +169,8 @@ struct fake_host {
     sluice_conn **conns;
     size_t conn_count;
     struct fake_group *groups;
+    size_t keeps;       /* messages a group */
+    bool keeps_nothing; /* though it should */
     uint64_t now, serial;
     struct loan *loans;
     char problem[256];
@@ -209,12 +224,31 @@ void fake_option_error(sluice_route *route, const char *key, const char *message
 /* groups; at once, in the order of the calls */
 struct fake_group *fake_group_find(const struct fake_host *host, const char *name);
 bool fake_group_name_valid(const char *name);
+struct fake_group *fake_group_make(struct fake_host *host, const char *name);
+struct membership *fake_member_find(struct fake_group *group, const sluice_conn *conn);
 int fake_group_join(sluice_conn *conn, const char *name, const char *info, unsigned flags);
 int fake_group_leave(sluice_conn *conn, const char *name);
 void fake_group_leave_all(sluice_conn *conn);
-void fake_group_deliver(struct fake_host *host, const char *name, const struct message *message,
-                        sluice_id except, sluice_send_report *report);
+/* options: NULL for none. The message may be stamped. */
+void fake_group_deliver(struct fake_host *host, const char *name, struct message *message,
+                        const sluice_send_options *options, sluice_send_report *report);
+/* Runs the event hook, if the connection still wants it. */
+void fake_run_event(sluice_conn *conn, const char *group, const struct message *message);
 void fake_groups_free(struct fake_host *host);
+
+/* what groups keep */
+bool fake_stamp_fits(sluice_message message, size_t stamp);
+/* Gives the message its place; false when it is not to be heard. Fills the report's outcome. */
+bool fake_past_take(struct fake_group *group, struct message *message,
+                    const sluice_send_options *options, sluice_send_report *report);
+/* A member that has not heard all that was before hears it behind that. */
+void fake_hear_late(struct fake_group *group, struct membership *member,
+                    const struct message *message);
+int fake_group_join_with(sluice_conn *conn, const char *name, const sluice_join_options *options);
+int fake_group_history(sluice_conn *conn, const char *name, sluice_position since, size_t most,
+                       sluice_history_fn fn, void *arg);
+void fake_past_free(struct fake_group *group);
+void fake_past_free_letter(struct letter *letter);
 
 /* connections */
 bool fake_utf8_valid(const void *data, size_t size);
@@ -225,6 +259,8 @@ int fake_set_answer(sluice_conn *conn, int status, const void *body, size_t size
 int fake_accept_conn(sluice_conn *conn, const char *subprotocol);
 void fake_begin_close(sluice_conn *conn, int code, const char *reason);
 
+/* To the connection. */
+struct letter *fake_letter(sluice_conn *conn, void *arg);
 /* Puts the letter behind the others. [any thread] */
 void fake_post(struct letters *to, struct letter *letter);
 

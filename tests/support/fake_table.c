@@ -231,7 +231,32 @@ static int table_group_discard(sluice_conn *conn, const char *group) {
     return result == SLUICE_OK ? fake_group_leave(conn, group) : result;
 }
 
-static struct letter *make_letter(sluice_conn *conn, void *arg) {
+static int table_group_join_with(sluice_conn *conn, const char *group,
+                                 const sluice_join_options *options) {
+    enter(conn, "sluice_group_join_with");
+    int result = talking(conn);
+    if (result != SLUICE_OK)
+        return result;
+    if (!options || options->size < sizeof(*options))
+        fake_fault(
+            "sluice_group_join_with: set the size of the options to sizeof(sluice_join_options)");
+    if ((options->flags & SLUICE_EVENTS) && !conn->host->consumer.event)
+        return SLUICE_INVALID;
+    return fake_group_join_with(conn, group, options);
+}
+
+static int table_group_history(sluice_conn *conn, const char *group, sluice_position since,
+                               size_t most, sluice_history_fn fn, void *arg) {
+    enter(conn, "sluice_group_history");
+    return fake_group_history(conn, group, since, most, fn, arg);
+}
+
+static int table_set_user(sluice_conn *conn, const char *user) {
+    enter(conn, "sluice_set_user");
+    return user && !fake_group_name_valid(user) ? SLUICE_INVALID : SLUICE_OK;
+}
+
+struct letter *fake_letter(sluice_conn *conn, void *arg) {
     struct letter *letter = fake_alloc(sizeof(*letter));
     letter->host = conn->host;
     letter->id = conn->id;
@@ -255,11 +280,15 @@ static int table_group_send(sluice_conn *conn, const char *group, sluice_message
     if (options && options->size < sizeof(*options))
         fake_fault(
             "sluice_group_send_with: set the size of the options to sizeof(sluice_send_options)");
+    if (options && (!fake_stamp_fits(message, options->stamp) ||
+                    (options->key && (strlen(options->key) > SLUICE_KEY_MAX ||
+                                      !fake_group_name_valid(options->key)))))
+        return SLUICE_INVALID;
     struct message copy = fake_copy_message(message.data, message.size, message.kind);
-    fake_group_deliver(host, group, &copy, options ? options->except : 0, &report);
+    fake_group_deliver(host, group, &copy, options, &report);
     free(copy.data);
     if (options && options->report) {
-        struct letter *letter = make_letter(conn, options->arg);
+        struct letter *letter = fake_letter(conn, options->arg);
         letter->deliver = deliver_report;
         letter->fn.report = options->report;
         letter->report = report;
@@ -278,7 +307,7 @@ static int table_group_members(sluice_conn *conn, const char *group, size_t most
     if (!fn || !fake_group_name_valid(group))
         return SLUICE_INVALID;
     const struct fake_group *found = fake_group_find(host, group);
-    struct letter *letter = make_letter(conn, arg);
+    struct letter *letter = fake_letter(conn, arg);
     letter->deliver = deliver_members;
     letter->fn.members = fn;
     letter->total = found ? found->count : 0;
@@ -293,9 +322,10 @@ static int table_group_members(sluice_conn *conn, const char *group, size_t most
 
 /* Another thread's send is ordered when the turn comes to it. */
 static void deliver_route_send(struct letter *letter, sluice_conn *conn) {
+    const sluice_send_options options = {.except = letter->except};
     sluice_send_report report;
     (void)conn;
-    fake_group_deliver(letter->host, letter->group, &letter->message, letter->except, &report);
+    fake_group_deliver(letter->host, letter->group, &letter->message, &options, &report);
 }
 
 static int table_route_send(sluice_route *route, const char *group, sluice_message message,
@@ -329,7 +359,7 @@ static int table_offload(sluice_conn *conn, sluice_work_fn work, sluice_done_fn 
         return SLUICE_INVALID;
     if (host->jobs.count >= host->jobs_max)
         return SLUICE_FULL;
-    struct letter *letter = make_letter(conn, arg);
+    struct letter *letter = fake_letter(conn, arg);
     letter->deliver = deliver_done;
     letter->fn.work = work;
     letter->done = done;
@@ -451,6 +481,9 @@ static const struct sluice_host functions = {
     .option_text = fake_option_text,
     .option_error = fake_option_error,
     .log = table_log,
+    .group_join_with = table_group_join_with,
+    .group_history = table_group_history,
+    .set_user = table_set_user,
 };
 
 void fake_set_current(struct fake_host *host) {
