@@ -3,6 +3,7 @@ import { Line } from './line.js';
 import { Log, clock } from './log.js';
 import { Outbox, drawn } from './outbox.js';
 import { People } from './people.js';
+import { Place } from './place.js';
 import { understood } from './protocol.js';
 import { face, make } from './text.js';
 import { language, listed, speak, words } from './words.js';
@@ -32,6 +33,9 @@ let line = null;
 let room = '';
 let me = nobody();
 let gone = null;              // when the connection was lost
+let place = new Place();
+let early = [];               // what was said before the welcome told who one is
+let seen = '';                // what somebody had seen of the room when the page came, or went out of sight
 let unread = 0;
 let secret = '';              // see person()
 
@@ -73,8 +77,14 @@ function person() {
 function addressOf(nick) {
   const url = new URL(`/ws/chat/${encodeURIComponent(room)}/`, location.href);
   url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
-  url.search = new URLSearchParams({ nick, person: person() });
+  const { since } = place;
+  url.search = new URLSearchParams({ nick, person: person(), ...since && { since } });
   return url;
+}
+
+/** How far somebody has seen the room. */
+function noteSeen() {
+  if (!document.hidden && place.known) keep(`seen ${room}`, place.since);
 }
 
 function showState({ state, until, code, reason, byUser }) {
@@ -124,11 +134,13 @@ function onState(change) {
     line.wasOpen = false;
     line.renaming = '';
     outbox.lost();
+    if (!document.hidden) seen = place.since;
     people.hush();
     showTyping();
     element.people.classList.add('stale');
   }
   if (change.state === 'open') line.wasOpen = true;
+  if (change.state === 'lost' || change.state === 'closed') line.address = addressOf(line.asked);
   showState(change);
 }
 
@@ -143,19 +155,40 @@ const receive = {
     showName(nick);
     if (first && greeting) log.tell(greeting);
     if (other) log.tell(words.numbered(line.asked, nick));
-    if (gone) log.tell(words.missed(clock(gone), clock(new Date())));
+    if (gone && !place.known) log.tell(words.missed(clock(gone), clock(new Date())));
     gone = null;
+    const waiting = early;
+    early = [];
+    waiting.forEach(onMessage);
     line.send({ type: 'who' });
     if (first && line.renaming) line.send({ type: 'nick', nick: line.renaming });
     outbox.pump();
   },
 
+  history(message) {
+    const kind = place.begin(message);
+    outbox.safe = true;
+    if (kind === 'first') seen = recall(`seen ${room}`);
+    if (kind === 'part' || kind === 'other') log.tell(words.notRecovered);
+    outbox.back(kind !== 'other');
+    element.log.setAttribute('aria-busy', String(place.replays));
+  },
+
+  kept({ ref }) { outbox.said(ref); },
+
   said(message) {
     const own = message.id === me.id && me.id !== '';
+    const replayed = place.replays;
+    const shown = place.hears(message);
     people.stopsTyping(message.id);
     showTyping();
-    log.said(message, own);
     if (message.ref) outbox.said(message.ref);
+    if (replayed && !place.replays) element.log.setAttribute('aria-busy', 'false');
+    if (!shown) return;
+    const missed = replayed || document.hidden;
+    if (missed && !own && !log.divided && place.isBefore(seen, message)) log.divide(words.newSince);
+    log.said(message, own, !replayed);
+    noteSeen();
     if (!own && document.hidden) {
       unread += 1;
       showTitle();
@@ -185,7 +218,6 @@ const receive = {
       showName(me.nick);
       element.nick.value = me.nick;
       line.asked = me.nick;
-      line.address = addressOf(me.nick);
       keep('nick', me.nick);
       // The other windows of the same person go along.
       if (line.renaming !== message.new) line.send({ type: 'nick', nick: message.new });
@@ -201,6 +233,7 @@ const receive = {
   },
 
   who(message) {
+    outbox.back(false); // a server that remembers has said so by now
     people.replace(message);
     element.people.classList.remove('stale');
     showPeople();
@@ -223,7 +256,9 @@ const receive = {
 };
 
 function onMessage(message) {
-  if (understood(message)) receive[message.type](message);
+  if (!understood(message)) return;
+  if (me.id === '' && (message.type === 'said' || message.type === 'history')) early.push(message);
+  else receive[message.type](message);
 }
 
 function pass(kind, message, first) {
@@ -294,6 +329,10 @@ function enter(name, nick) {
   room = name;
   me = nobody();
   gone = null;
+  place = new Place();
+  early = [];
+  seen = '';
+  outbox.safe = false;
   people.clear();
   outbox.clear();
   log.clear();
@@ -434,6 +473,7 @@ element.say.addEventListener('submit', (event) => {
     element.fault.textContent = words.tooMany;
     return;
   }
+  log.unite();
   element.text.value = '';
   if (line) line.typed = undefined;
   fit();
@@ -507,7 +547,12 @@ element.talk.addEventListener('keydown', (event) => {
 });
 
 document.addEventListener('visibilitychange', () => {
-  if (document.hidden) return;
+  if (document.hidden) {
+    seen = place.since;
+    log.unite();
+    return;
+  }
+  noteSeen();
   unread = 0;
   showTitle();
 });

@@ -48,6 +48,7 @@ export class Log {
   #count = 0;
   #last = null;               // the group that the next message may join
   #note = null;               // the line that the next coming or going may join
+  #divider = null;
   #day = '';
   #atEnd = true;
   #top = 0;                   // to know up from down
@@ -81,11 +82,13 @@ export class Log {
     this.#pending.replaceChildren();
     this.#count = 0;
     this.#day = '';
+    this.#divider = null;
     this.#break();
     this.toEnd();
   }
 
-  said({ id, from, time, text }, own) {
+  /** fresh: it is said now; what was said before does not move in. */
+  said({ id, from, time, text }, own, fresh = true) {
     const at = timeOf(time);
     this.#markDay(at);
     this.#note = null;
@@ -93,7 +96,7 @@ export class Log {
     if (!this.#joins(id, nick, at)) this.#group(id, nick, at, own);
     const body = make('span', 'text', ...nodesOf(text));
     body.dir = 'auto';
-    const said = make('div', 'said arrives', make('span', 'quiet', `${nick}, ${clock(at)}: `), body);
+    const said = make('div', `said${fresh ? ' arrives' : ''}`, make('span', 'quiet', `${nick}, ${clock(at)}: `), body);
     said.title = full.format(at);
     this.#last.element.append(said);
     this.#last.count += 1;
@@ -102,6 +105,21 @@ export class Log {
     if (own) this.#stay(true);
     else if (!this.#atEnd) this.#see(this.unseen + 1);
     this.#follow();
+  }
+
+  /** A line before what comes next; there is one at most. */
+  divide(text) {
+    this.unite();
+    this.#break();
+    this.#divider = make('p', 'new', make('span', '', text));
+    this.#add(this.#divider);
+  }
+
+  get divided() { return Boolean(this.#divider?.isConnected); }
+
+  unite() {
+    this.#divider?.remove();
+    this.#divider = null;
   }
 
   /** A line of its own: what the server or the page has to say. */

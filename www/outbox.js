@@ -10,11 +10,14 @@ const UNSAYABLE = /[\0\p{Surrogate}]/gu;
 export const drawn = (bytes) => Array.from(crypto.getRandomValues(new Uint8Array(bytes)),
   (byte) => byte.toString(16).padStart(2, '0')).join('');
 
-/** Entries are {ref, text, state} with the states waiting, sending, slowed (with `until`), and two
-    that somebody must decide about: unknown (the connection went while it was under way, or no
-    answer came) and refused (with `error`). */
+/** Entries are {ref, text, state} with the states waiting, sending, slowed (with `until`), unsure (the
+    connection went while it was under way, to a server that keeps each ref once: it is sent again as
+    soon as that is known to remember), and two that somebody must decide about: unknown (the same
+    elsewhere, or no answer came) and refused (with `error`). */
 export class Outbox {
   entries = [];
+  /** Whether a message may be sent twice and is kept once. */
+  safe = false;
   #timer = 0;
   #send;
   #changed;
@@ -29,9 +32,9 @@ export class Outbox {
   }
 
   /** Whether there was room for it. */
-  add(text) {
+  add(text, ref = drawn(12)) {
     if (this.entries.length >= MOST) return false;
-    this.entries.push({ ref: drawn(12), text: text.replace(UNSAYABLE, '\u{fffd}'), state: 'waiting' });
+    this.entries.push({ ref, text: text.replace(UNSAYABLE, '\u{fffd}'), state: 'waiting' });
     this.pump();
     return true;
   }
@@ -73,15 +76,23 @@ export class Outbox {
   /** The connection has gone; what was under way may or may not have arrived. */
   lost() {
     clearTimeout(this.#timer);
-    this.#giveUp();
+    this.#giveUp(this.safe ? 'unsure' : 'unknown');
     this.#changed();
   }
 
-  /** Sends it again, behind the others, as a new message. */
+  /** There is a connection again, to a server that remembers what was sent, or does not. */
+  back(remembers) {
+    for (const entry of this.entries) {
+      if (entry.state === 'unsure') entry.state = remembers ? 'waiting' : 'unknown';
+    }
+    this.pump();
+  }
+
+  /** Sends it again, behind the others; as a new message where it would be kept twice. */
   again(ref) {
     const entry = this.entries.find((other) => other.ref === ref);
     this.#remove(ref);
-    if (entry) this.add(entry.text);
+    if (entry) this.add(entry.text, this.safe ? ref : undefined);
   }
 
   discard(ref) { this.#remove(ref); }
@@ -112,8 +123,8 @@ export class Outbox {
     this.#silent();
   }
 
-  #giveUp() {
-    for (const entry of this.entries) if (entry.state === 'sending') entry.state = 'unknown';
+  #giveUp(state = 'unknown') {
+    for (const entry of this.entries) if (entry.state === 'sending') entry.state = state;
   }
 
   #after(wait, act) {

@@ -8,6 +8,8 @@ const SHAPES = {
   nick: { id: 'string', old: 'string', new: 'string' },
   typing: { id: 'string', from: 'string' },
   who: { people: 'object', unnamed: 'number', connections: 'number' },
+  history: { epoch: 'string', offset: 'number', count: 'number' },
+  kept: { ref: 'string', at: 'number' },
   error: { code: 'string', field: 'string', message: 'string' },
 };
 

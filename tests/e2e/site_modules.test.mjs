@@ -7,6 +7,7 @@ import { load, onPage, www } from './support/page.mjs';
 const { Line } = await load('line.js');
 const { Outbox } = await load('outbox.js');
 const { People } = await load('people.js');
+const { Place } = await load('place.js');
 const { understood } = await load('protocol.js');
 const { face, hue, make, nodesOf } = await load('text.js');
 const { choose, listed, speak, words } = await load('words.js');
@@ -16,6 +17,78 @@ for (const file of fs.readdirSync(new URL('words', www))) {
 }
 
 const ALMOST_ONE = 1 - 2 ** -53;
+
+describe('place', () => {
+  const EPOCH = '00000000deadbeef';
+  const history = (offset, count, recovered, epoch = EPOCH) => ({ epoch, offset, count, recovered });
+
+  test('is nowhere before the server says so, and shows all then', () => {
+    const place = new Place();
+    assert.equal(place.known, false);
+    assert.equal(place.since, '');
+    assert.equal(place.hears({}), true);
+    assert.equal(place.hears({}), true);
+    assert.equal(place.since, '');
+  });
+
+  test('goes on with each message, and knows which come from before', () => {
+    const place = new Place();
+    assert.equal(place.begin(history(7, 2)), 'first');
+    assert.equal(place.replays, true);
+    assert.equal(place.hears({ at: 6 }), true);
+    assert.equal(place.hears({ at: 7 }), true);
+    assert.equal(place.replays, false);
+    assert.equal(place.since, `${EPOCH}:7`);
+    assert.equal(place.hears({ at: 8 }), true);
+    assert.equal(place.since, `${EPOCH}:8`);
+  });
+
+  test('an empty room is a place too', () => {
+    const place = new Place();
+    place.begin(history(0, 0));
+    assert.equal(place.since, `${EPOCH}:0`);
+  });
+
+  test('shows each message once', () => {
+    const place = new Place();
+    place.begin(history(2, 2));
+    place.hears({ at: 1 });
+    place.hears({ at: 2 });
+    assert.equal(place.begin(history(3, 1, true)), 'all');
+    assert.equal(place.hears({ at: 3 }), true);
+    assert.equal(place.hears({ at: 3 }), false);
+    assert.equal(place.hears({ at: 2 }), false);
+  });
+
+  test('a part that was shown is not shown again, and the next time begins behind it', () => {
+    const place = new Place();
+    place.begin(history(0, 0));
+    place.hears({ at: 4 });
+    place.hears({ at: 5 }); // heard, and lost in a crash
+    assert.equal(place.begin(history(4, 1, false)), 'part');
+    assert.equal(place.hears({ at: 4 }), false);
+    assert.equal(place.since, `${EPOCH}:4`);
+    assert.equal(place.hears({ at: 1001 }), true);
+  });
+
+  test('in another epoch all is new', () => {
+    const place = new Place();
+    place.begin(history(0, 0));
+    place.hears({ at: 9 });
+    assert.equal(place.begin(history(1, 1, false, '00000000000000aa')), 'other');
+    assert.equal(place.hears({ at: 1 }), true);
+    assert.equal(place.since, '00000000000000aa:1');
+  });
+
+  test('compares with a place that was kept', () => {
+    const place = new Place();
+    place.begin(history(9, 1));
+    assert.equal(place.isBefore(`${EPOCH}:3`, { at: 4 }), true);
+    assert.equal(place.isBefore(`${EPOCH}:4`, { at: 4 }), false);
+    assert.equal(place.isBefore('00000000000000aa:3', { at: 4 }), false);
+    for (const text of ['', 'x', `${EPOCH}:`, `${EPOCH}:x`]) assert.equal(place.isBefore(text, { at: 4 }), false, text);
+  });
+});
 
 describe('line', () => {
   const question = { type: 'who' };
@@ -720,6 +793,35 @@ describe('outbox', () => {
     it.return();
     assert.deepEqual(it.texts(), ['a', 'b', 'c'], 'it is not sent twice by itself');
     assert.deepEqual(it.shown, ['a: unknown']);
+  }));
+
+  test('a server that keeps each ref once gets it again by itself, first of all', onBox((it) => {
+    it.box.safe = true;
+    it.add('a', 'b');
+    const ref = it.ref('a');
+    it.lose();
+    assert.deepEqual(it.shown, ['a: unsure', 'b: waiting']);
+    it.return();
+    assert.deepEqual(it.texts(), ['a'], 'not before it is known to remember');
+    it.box.back(true);
+    assert.deepEqual(it.shown, ['a: sending', 'b: waiting']);
+    assert.deepEqual(it.sent.map((message) => message.ref), [ref, ref]);
+    it.confirm('a');
+    it.confirm('b');
+    assert.deepEqual(it.texts(), ['a', 'a', 'b']);
+  }));
+
+  test('one that has forgotten does not: somebody has to decide', onBox((it) => {
+    it.box.safe = true;
+    it.add('a', 'b');
+    const ref = it.ref('a');
+    it.lose();
+    it.return();
+    it.box.back(false);
+    assert.deepEqual(it.shown, ['a: unknown', 'b: sending']);
+    it.confirm('b');
+    it.box.again(ref);
+    assert.equal(it.sent.at(-1).ref, ref, 'the same ref, which is kept once');
   }));
 
   test('again sends it as a new message, behind the others', onBox((it) => {

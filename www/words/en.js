@@ -38,12 +38,15 @@ export default {
   tooLong: (over) => `Too long by ${number.format(over)} bytes.`,
   bytesLeft: (count) => `${number.format(count)} bytes left`,
   tooMany: 'Too many messages are waiting; this one stays here.',
+  newSince: 'New since you left',
+  notRecovered: 'Something was said meanwhile that could not be recovered.',
   missed: (from, to) => `What was said between ${from} and ${to} is not shown here.`,
   numbered: (asked, nick) => `${asked} is somebody else here; you are ${nick}.`,
 
   // One's own messages on their way.
   waiting: 'Goes out when connected',
   sending: 'Sending…',
+  unsure: 'Sending…',
   slowed: (seconds) => `Too fast: goes out in ${seconds} s`,
   unknown: 'Perhaps not sent',
   refused: 'Not sent',
@@ -73,6 +76,7 @@ export default {
     'too-long': 'That is too long.',
     empty: 'There is nothing to show in that.',
     busy: 'The server is busy. Please try again.',
+    'not-kept': 'The server could not keep it. Please try again.',
     flood: (seconds) => `Too many messages. Please try again in ${seconds} s.`,
   },
 };

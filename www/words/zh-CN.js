@@ -34,11 +34,14 @@ export default {
   tooLong: (over) => `超出 ${number.format(over)} 字节。`,
   bytesLeft: (count) => `还剩 ${number.format(count)} 字节`,
   tooMany: '等待发送的消息太多，这一条先留在这里。',
+  newSince: '你离开后的新消息',
+  notRecovered: '期间的部分消息未能找回。',
   missed: (from, to) => `${from} 到 ${to} 之间的消息没有显示在这里。`,
   numbered: (asked, nick) => `这里已经有人叫 ${asked}，你的名字是 ${nick}。`,
 
   waiting: '连接后发送',
   sending: '正在发送…',
+  unsure: '正在发送…',
   slowed: (seconds) => `发得太快：${seconds} 秒后发送`,
   unknown: '可能没有发出',
   refused: '没有发出',
@@ -66,6 +69,7 @@ export default {
     'too-long': '太长了。',
     empty: '没有可显示的内容。',
     busy: '服务器繁忙，请重试。',
+    'not-kept': '服务器未能保存，请重试。',
     flood: (seconds) => `消息太多，请 ${seconds} 秒后再试。`,
   },
 };

@@ -242,8 +242,8 @@ class Server {
 }
 
 /**
- * Starts the program with the configuration's text and waits until it is ready. It is stopped, and
- * must end well, when the test file ends.
+ * Starts the program with the configuration's text and waits until it is ready. Unless it is killed,
+ * it is stopped, and must end well, when the test file ends.
  */
 export async function start(text, folder, options) {
   const whole = withRing(text);
@@ -251,6 +251,8 @@ export async function start(text, folder, options) {
   let stopped = false;
   const stop = server.stop.bind(server);
   server.stop = async () => { stopped = true; await stop(); };
+  const kill = server.kill.bind(server);
+  server.kill = () => { stopped = true; kill(); };
   cleanups.push(async () => {
     try {
       if (!stopped) await server.stop();

@@ -7,9 +7,9 @@ import { makeCertificate, repository, slowness, start, temporaryFolder } from '.
 /**
  * Serves conf/sluice-tls.yaml itself, with a certificate of its own and ports that the kernel
  * chooses. The options replace words of the file: {route: "limits: …"} adds lines to the chat's
- * route, {chat: "rate: 1000"} options to its consumer.
+ * route, {chat: "rate: 1000"} options to its consumer, {top: "layer: …"} words of the whole server.
  */
-export async function serveTheSite({ ports = [0, 0], route = '', chat = '' } = {}) {
+export async function serveTheSite({ ports = [0, 0], route = '', chat = '', top = '' } = {}) {
   const folder = temporaryFolder();
   const tls = path.join(folder, 'tls');
   fs.mkdirSync(tls);
@@ -23,7 +23,7 @@ export async function serveTheSite({ ports = [0, 0], route = '', chat = '' } = {
     .replace('port: 8443\n', `port: ${ports[1]}\n    host: 127.0.0.1\n`)
     .replace(options, `${options}${chat && `, ${chat}`}`)
     .replace('origins: [same-host]', `origins: [same-host]\n        ${route}`);
-  return start(text, conf);
+  return start(`${text}${top}\n`, conf);
 }
 
 export function launchBrowser() {
