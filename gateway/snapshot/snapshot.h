@@ -16,7 +16,7 @@
    a certificate or key, by absolute path. PLUGIN: a plugin's content, by
    the word in the configuration. LOG: open for appending, by absolute path. SOCKET: listening, by
    the listener's key, one entry each, in the order of address_take. BARRED: no descriptor: a plugin
-   that is not to be loaded, by its word. */
+   that is not to be loaded, by its word, or a secret that everybody may read, by absolute path. */
 enum snapshot_kind {
     SNAPSHOT_FILE,
     SNAPSHOT_CREDENTIAL,
