@@ -30,6 +30,7 @@ enum counter {
     COUNTER_REFUSED_ORIGIN,
     COUNTER_REFUSED_HANDSHAKE, /* wrong in itself */
     COUNTER_REFUSED_PLAIN,     /* no handshake where one is wanted */
+    COUNTER_REFUSED_TOKEN,     /* of who would publish: missing or wrong */
     COUNTER_REFUSED_FULL,      /* the thread takes no more, or drains */
 
     COUNTER_MESSAGES_IN,

@@ -52,6 +52,7 @@ static const struct row rows[] = {
     BY("refused_total", NULL, "cause", "origin", COUNTER_REFUSED_ORIGIN),
     BY("refused_total", NULL, "cause", "handshake", COUNTER_REFUSED_HANDSHAKE),
     BY("refused_total", NULL, "cause", "no-handshake", COUNTER_REFUSED_PLAIN),
+    BY("refused_total", NULL, "cause", "token", COUNTER_REFUSED_TOKEN),
     BY("refused_total", NULL, "cause", "thread-full", COUNTER_REFUSED_FULL),
     COUNT("messages_received_total", "Whole messages from clients.", COUNTER_MESSAGES_IN),
     BY("messages_sent_total", "Messages queued for clients, by who sent them.", "by", "consumer",

@@ -25,6 +25,7 @@ static const char *const names[LIMITS_COUNTED] = {
     [LIMIT_OFFLOAD] = "offload",
     [LIMIT_RATE_SLOWED] = "rate-slowed",
     [LIMIT_RATE_CLOSED] = "rate-closed",
+    [LIMIT_PUBLISHED] = "published",
 };
 
 void limits_hit(enum limit limit) {

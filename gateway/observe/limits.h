@@ -27,6 +27,7 @@ enum limit {
     LIMIT_OFFLOAD,             /* work that waits for the pool */
     LIMIT_RATE_SLOWED,         /* a session said too much in a second: not read for a moment */
     LIMIT_RATE_CLOSED,         /* the same: closed with 1008 */
+    LIMIT_PUBLISHED,           /* by HTTP in a second, at one path: 429 */
     LIMITS_COUNTED
 };
 
