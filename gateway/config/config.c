@@ -9,6 +9,7 @@
 #include "config/directives.h"
 #include "config/hosts.h"
 #include "config/load.h"
+#include "config/publish.h"
 #include "config/words.h"
 #include "net/proxies.h"
 #include "net/tls.h"
@@ -83,6 +84,7 @@ struct config *config_load(const char *path, const char *const *plugin_dirs,
     yoml_t *root = tree_load(path, &owned->pool, problems);
     if (root != NULL) {
         walk(&load, root);
+        publish_settle(&load);
         check_whole(&load, root);
         for (size_t i = 0; i != owned->config.listener_count; i++)
             check_introduced(&load, &owned->config.listeners[i]);

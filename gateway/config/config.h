@@ -12,6 +12,7 @@
 
 #include "config/problems.h"
 #include "consumer/visitor.h"
+#include "group/group.h"
 #include "net/listener.h"
 #include "observe/log.h"
 #include "websocket/batch.h"
@@ -55,6 +56,15 @@ struct layer_conf {
     bool at_once;       /* `deliver: at-once`: members hear before the commit */
 };
 
+/* A namespace of groups, as the routes that use it say it. */
+struct config_space {
+    const char *name;
+    struct group_terms history;
+    uint32_t message_max; /* bytes: the most of their `limits.message` */
+    struct place place;   /* of the first */
+    struct config_space *next;
+};
+
 struct config {
     const char *path; /* of the file, as given */
     h2o_globalconf_t h2o;
@@ -74,6 +84,7 @@ struct config {
     uint32_t stuck_ms;        /* a thread that stands still for so long is ended with its process */
     uint32_t retire_ms;       /* how long an older generation may take to end; default 60 s */
     struct server_limits limits;
+    struct config_space *spaces; /* the last found first */
     struct layer_conf layer;
     bool keeps_history;       /* some route has `history` */
     uint64_t history_memory;  /* what kept messages may take of it; default 256 MiB */

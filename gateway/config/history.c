@@ -71,41 +71,6 @@ bool history_read(struct load *load, yoml_t *node, struct group_terms *terms) {
     return read_age(load, &values[HISTORY_AGE], &terms->age_s) && right;
 }
 
-/* What a namespace's first route says. */
-struct space_history {
-    const char *space;
-    struct group_terms terms;
-    struct place place;
-    struct space_history *next;
-};
-
-static const struct space_history *find_space(const struct load *load, const char *space) {
-    const struct space_history *at = load->histories;
-    while (at != NULL && strcmp(at->space, space) != 0)
-        at = at->next;
-    return at;
-}
-
-bool history_agrees(struct load *load, const char *space, const struct group_terms *terms,
-                    const yoml_t *at) {
-    const struct space_history *first = find_space(load, space);
-    if (first == NULL) {
-        struct space_history *added = h2o_mem_alloc_pool(load->pool, sizeof(*added));
-        *added = (struct space_history){
-            .space = space, .terms = *terms, .place = tree_place(at), .next = load->histories};
-        load->histories = added;
-        return true;
-    }
-    if (first->terms.messages == terms->messages && first->terms.age_s == terms->age_s &&
-        first->terms.bytes == terms->bytes)
-        return true;
-    problems_error(load->problems, tree_place(at),
-                   "this route and the one at %s:%zu share the groups of `%s`, and their `history` "
-                   "must be the same; else give one of them `groups` of its own",
-                   first->place.file, first->place.line, space);
-    return false;
-}
-
 /* --- the layer --- */
 
 static bool complain(const struct load *load, const yoml_t *node, const char *path,

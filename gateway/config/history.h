@@ -12,12 +12,6 @@ struct group_terms;
    was wrong: reported. */
 bool history_read(struct load *load, yoml_t *node, struct group_terms *terms);
 
-/* The routes of one namespace keep their groups' messages in one way: false when an earlier route
-   of this load keeps them in another, reported. at: where the route says so, or the route. space
-   and at live as long as the load. */
-bool history_agrees(struct load *load, const char *space, const struct group_terms *terms,
-                    const yoml_t *at);
-
 /* Reads `layer`; what is wrong is reported. */
 void history_read_layer(struct load *load, yoml_t *node);
 

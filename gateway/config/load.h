@@ -11,7 +11,7 @@
 #include "config/problems.h"
 #include "config/tree.h"
 
-struct space_history;
+struct publish_draft;
 
 struct load {
     struct config *config;
@@ -23,7 +23,8 @@ struct load {
     bool may_write;                  /* runs with the rights of the start */
     bool only_reads;                 /* no log is opened, which would make it */
     struct config_host *current;     /* the host whose paths and routes are being read, or NULL */
-    struct space_history *histories; /* how the namespaces that were read keep messages */
+    struct publish_draft *publishes; /* that wait for their namespaces */
+    bool lacks_spaces;               /* a route that was left out may have one more */
 };
 
 #endif

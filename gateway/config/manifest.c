@@ -7,6 +7,7 @@
 #include "config/listen.h"
 #include "config/words.h"
 #include "consumer/plugin.h"
+#include "net/tokens.h"
 #include "snapshot/sealed.h"
 #include "snapshot/snapshot.h"
 
@@ -31,6 +32,17 @@ static void touch(int fd) {
 static void take_file(struct reading *reading, const yoml_t *node) {
     if (node->type == YOML_TYPE_SCALAR && node->data.scalar[0] != '\0')
         touch(snapshot_open(tree_path(reading->load.pool, node, node->data.scalar)));
+}
+
+/* One that everybody may read is not taken: who loads says so. */
+static void take_secret(struct reading *reading, const yoml_t *node) {
+    if (node->type != YOML_TYPE_SCALAR || node->data.scalar[0] == '\0')
+        return;
+    const char *path = tree_path(reading->load.pool, node, node->data.scalar);
+    if (!tokens_exposed(path))
+        touch(snapshot_open(path));
+    else if (snapshot_file(path) == NULL)
+        snapshot_add(reading->snapshot, SNAPSHOT_BARRED, path, NULL, -1);
 }
 
 static void take_log(struct reading *reading, const yoml_t *node) {
@@ -64,9 +76,10 @@ static void take_plugin(struct reading *reading, const yoml_t *node) {
 static const struct {
     const char *key;
     void (*take)(struct reading *reading, const yoml_t *node);
-} takers[] = {{"access-log", take_log},  {"certificate-file", take_file},
-              {"consumer", take_plugin}, {"error-log", take_log},
-              {"key-file", take_file},   {"proxy.ssl.cafile", take_file}};
+} takers[] = {{"access-log", take_log},   {"certificate-file", take_file},
+              {"consumer", take_plugin},  {"error-log", take_log},
+              {"key-file", take_file},    {"proxy.ssl.cafile", take_file},
+              {"token-file", take_secret}};
 
 static void walk(struct reading *reading, const yoml_t *node);
 

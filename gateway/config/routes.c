@@ -10,6 +10,7 @@
 #include "config/fields.h"
 #include "config/history.h"
 #include "config/options.h"
+#include "config/spaces.h"
 #include "consumer/instance.h"
 #include "consumer/plugin.h"
 #include "group/group.h"
@@ -331,8 +332,11 @@ static bool read_history(struct draft *draft) {
                          "`bytes` is smaller than `message`: a message of the largest size would "
                          "push out all that is kept, and itself");
     /* Without its plugin the namespace is not known. */
-    return draft->plugin == NULL ||
-           history_agrees(draft->load, to->space, &to->history, node != NULL ? node : draft->node);
+    const struct config_space space = {.name = to->space,
+                                       .history = to->history,
+                                       .message_max = to->terms.message_bytes_max,
+                                       .place = tree_place(node != NULL ? node : draft->node)};
+    return draft->plugin == NULL || spaces_add(draft->load, &space);
 }
 
 static bool read_compression(struct draft *draft) {
@@ -488,6 +492,7 @@ static void read_route(struct load *load, h2o_configurator_context_t *context, y
             &draft, node,
             "nothing answers this route: it needs a `consumer`, or a directive such as file.dir, "
             "redirect or proxy.reverse.url");
+    load->lacks_spaces |= barred || !right;
     if (right)
         add_route(&draft);
     else

@@ -15,6 +15,7 @@
 #include "config/history.h"
 #include "config/hosts.h"
 #include "config/listen.h"
+#include "config/publish.h"
 #include "config/routes.h"
 #include "loop/loop.h"
 #include "net/metrics.h"
@@ -379,6 +380,15 @@ WORD(on_metrics) {
     return 0;
 }
 
+WORD(on_publish) {
+    if (is_route(context))
+        problems_error(load_of(command)->problems, tree_place(node),
+                       "`publish` stands at a path of `paths`, not in a route");
+    else
+        publish_read(load_of(command), context->pathconf, node);
+    return 0;
+}
+
 /* `hosts` comes after all other words of the file, `routes` and `paths` after all other words of
  * their host. */
 static const struct {
@@ -411,6 +421,7 @@ static const struct {
     {"layer", H2O_CONFIGURATOR_FLAG_GLOBAL, on_layer, false},
     {"history-memory", H2O_CONFIGURATOR_FLAG_GLOBAL, on_history_memory, false},
     {"metrics", H2O_CONFIGURATOR_FLAG_PATH, on_metrics, false},
+    {"publish", H2O_CONFIGURATOR_FLAG_PATH, on_publish, false},
     {"hosts",
      H2O_CONFIGURATOR_FLAG_GLOBAL | H2O_CONFIGURATOR_FLAG_EXPECT_MAPPING |
          H2O_CONFIGURATOR_FLAG_DEFERRED,
