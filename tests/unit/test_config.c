@@ -51,6 +51,13 @@ static void make_certificates(void) {
     EVP_PKEY_free(other);
 }
 
+static void write_tokens(const char *name, const char *text, mode_t mode) {
+    char path[300];
+    write_file(name, text);
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    ck_assert_int_eq(chmod(path, mode), 0);
+}
+
 static void set_up(void) {
     make_test_directory(directory, sizeof(directory));
     make_directory("www");
@@ -61,6 +68,9 @@ static void set_up(void) {
     write_file("itself.yaml", "!file itself.yaml\n");
     link_file(TEST_PLUGINS "/options.so", "options.so");
     link_file(TEST_PLUGINS "/odd", "odd");
+    write_tokens("tokens", "# one\n0123456789abcdef\n", 0600);
+    write_tokens("short.tokens", "0123456789abcdef\n0123\n", 0600);
+    write_tokens("open.tokens", "0123456789abcdef\n", 0644);
     make_certificates();
 }
 

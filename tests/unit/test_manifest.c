@@ -264,6 +264,28 @@ START_TEST(plugins_are_looked_for_in_the_files_own_folders) {
 }
 END_TEST
 
+/* Whose mode the copy would not have. */
+START_TEST(secret_that_everybody_may_read_is_barred) {
+    char secret[200];
+    const char *text = "hosts: {default: {paths: {/p: {publish: {token-file: secret}}}}}\n";
+    write_file("secret", "0123456789abcdef\n");
+    snprintf(secret, sizeof(secret), "%s/secret", directory);
+    ck_assert_int_eq(chmod(secret, 0604), 0);
+    take(text);
+    ck_assert_ptr_null(entry_of(SNAPSHOT_CREDENTIAL, "/secret"));
+    ck_assert_ptr_nonnull(entry_of(SNAPSHOT_BARRED, "/secret"));
+    snapshot_free(snapshot);
+    snapshot = snapshot_create();
+    ck_assert_int_eq(chmod(secret, 0640), 0);
+    take(text);
+    expect_content(SNAPSHOT_CREDENTIAL, "/secret", "0123456789abcdef\n");
+    ck_assert_uint_eq(entry_count(), 2);
+    ck_assert_int_eq(chmod(secret, 0644), 0);
+    take(text);
+    ck_assert_uint_eq(entry_count(), 2);
+}
+END_TEST
+
 /* --- listeners --- */
 
 static void expect_listener(size_t index, const char *key, bool tls, size_t line) {
@@ -312,6 +334,7 @@ int main(void) {
     tcase_add_test(all, without_a_snapshot_nothing_is_opened_or_made);
     tcase_add_test(all, the_words_of_the_process_are_read_and_wrong_ones_left_at_their_defaults);
     tcase_add_test(all, plugins_are_looked_for_in_the_files_own_folders);
+    tcase_add_test(all, secret_that_everybody_may_read_is_barred);
     tcase_add_test(all, listeners_have_keys_of_their_own_and_wrong_ones_are_left_out);
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);
