@@ -7,7 +7,8 @@
  *     user NAME                                whose connection this is
  *
  * Who connects with ?since=EPOCH:OFFSET&last=N hears `joined RECOVERED EPOCH:OFFSET COUNT` and then
- * the messages, each as "@OFFSET TEXT".
+ * the messages, each as "@OFFSET TEXT". With ?user=NAME&most=N there is presence: `people COUNT`
+ * and the first ten names come behind that, then +NAME, -NAME and of a crowd #COUNT.
  */
 #define SLUICE_MINOR_NEEDED 1
 #include <sluice/consumer.h>
@@ -37,13 +38,37 @@ static void on_joined(sluice_conn *conn, void *arg, const sluice_joined *joined)
     snprintf(text, sizeof(text), "joined %d %016" PRIx64 ":%" PRIu64 " %" PRIu64, joined->recovered,
              joined->position.epoch, joined->position.offset, joined->count);
     tell(conn, text);
+    if (joined->people_count == 0)
+        return;
+    int size = snprintf(text, sizeof(text), "people %" PRIu64, joined->people_count);
+    for (size_t i = 0; i < joined->people_listed && size < 100; i++)
+        size +=
+            snprintf(text + size, sizeof(text) - (size_t)size, " %.20s", joined->people[i].user);
+    tell(conn, text);
+}
+
+static sluice_message sign(char *to, char first, const char *name) {
+    return sluice_text(to, (size_t)snprintf(to, 64, "%c%.60s", first, name));
 }
 
 static void on_connect(sluice_conn *conn) {
+    static const char crowd[] = "#                ";
+    const char *user = sluice_scope(conn, SLUICE_QUERY, "user");
+    const char *most = sluice_scope(conn, SLUICE_QUERY, "most");
+    char came[64], went[64];
+    sluice_presence presence = {.size = sizeof(presence), .user = user, .crowd_stamp = 1};
     const char *last = sluice_scope(conn, SLUICE_QUERY, "last");
     sluice_join_options options = {.size = sizeof(options), .joined = on_joined};
     options.since = read_position(sluice_scope(conn, SLUICE_QUERY, "since"));
     options.last = last == NULL ? 0 : (uint32_t)strtoul(last, NULL, 10);
+    if (user != NULL) {
+        presence.came = sign(came, '+', user);
+        presence.went = sign(went, '-', user);
+        presence.crowd = sluice_text(crowd, sizeof(crowd) - 1);
+        presence.most = most == NULL ? 0 : (uint32_t)strtoul(most, NULL, 10);
+        options.presence = &presence;
+        options.people = 10;
+    }
     sluice_accept(conn, NULL);
     sluice_group_join_with(conn, group_of(conn), &options);
 }
