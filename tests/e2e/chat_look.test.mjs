@@ -89,7 +89,7 @@ async function fill(page, room) {
 }
 
 describe('the site', () => {
-  for (const { name, ...view } of VIEWS) {
+  for (const [number, { name, ...view }] of VIEWS.entries()) {
     test(`${name}: entrance, empty, busy, who is here and disconnected, without a fault that axe finds`, async () => {
       const page = await newPage(browser, view);
       const look = async (what) => {
@@ -98,7 +98,7 @@ describe('the site', () => {
         await picture(page, what ? `${name}-${what}` : name);
       };
       const proxy = await Proxy.to(new URL(server.url('/', 'https')).port);
-      const room = 'garden';
+      const room = `garden${number || ''}`; // a room remembers what was said
       await page.goto(`https://127.0.0.1:${proxy.port}/?room=${room}`);
       await page.locator('#nick').fill('Mira');
       await look('entrance');

@@ -35,7 +35,7 @@ START_TEST(a_good_plugin_is_described) {
     ck_assert_int_eq(inspect(BUILT_PLUGINS "/group_chat.so", LIMIT_MS), EX_OK);
     assert_says("group_chat.so: accepted\n");
     assert_says("  consumer  group_chat ");
-    assert_says("  ABI       1.1, needs 1.0; this server has 1.1\n");
+    assert_says("  ABI       1.1, needs 1.1; this server has 1.1\n");
     assert_says("  hooks     open, shut, connect, receive, event, disconnect, release\n");
     assert_says("libjansson.so.4");
 }
