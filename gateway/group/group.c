@@ -648,6 +648,47 @@ static void on_read(struct mail *mail, struct loop *to) {
     take(&letter->errand, letter->room, to, do_read);
 }
 
+/* --- all of them --- */
+
+struct walk {
+    struct groups *groups;
+    bool (*fn)(void *arg, const struct group_summary *group);
+    void *arg;
+};
+
+static bool tell(const struct walk *walk, const struct group_key *key, size_t members,
+                 struct room *room) {
+    const struct past *past = room == NULL ? NULL : room_past(room);
+    struct group_summary summary = {.space = key->space, .name = key->name, .members = members};
+    if (past != NULL) {
+        summary.kept = past->heard;
+        summary.position = past_position(past);
+    }
+    return walk->fn(walk->arg, &summary);
+}
+
+static bool tell_home(void *arg, const struct home *home) {
+    const struct walk *walk = arg;
+    const struct group_key *key = &home->key->key;
+    return tell(walk, key, home->count, rooms_find(&walk->groups->rooms, key));
+}
+
+static bool tell_room(void *arg, struct room *room) {
+    const struct walk *walk = arg;
+    const struct past *past = room_past(room);
+    bool is_told = home_find(&walk->groups->homes, room_key(room)) != NULL;
+    if (is_told || past == NULL || past->heard == 0)
+        return true;
+    return tell(walk, room_key(room), 0, room);
+}
+
+void groups_each(struct groups *groups, bool (*fn)(void *arg, const struct group_summary *group),
+                 void *arg) {
+    struct walk walk = {groups, fn, arg};
+    if (home_each(&groups->homes, tell_home, &walk))
+        rooms_each(&groups->rooms, tell_room, &walk);
+}
+
 /* --- their life --- */
 
 static struct groups *create_groups(struct loop *loop, unsigned threads,

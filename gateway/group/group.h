@@ -241,6 +241,19 @@ enum group_result group_list_with(struct groups *groups, const char *space, cons
                                   const struct group_terms *terms, size_t most, group_listing_fn fn,
                                   void *arg);
 
+/* A group as its home has it; its names are borrowed. */
+struct group_summary {
+    const char *space, *name;
+    size_t members, kept;           /* messages that can be read */
+    struct group_position position; /* of the last kept one; epoch 0: none are kept */
+};
+
+/* Tells, in no order, of the groups whose home is this thread and that have members or kept
+   messages in memory (with a store others may have some, too), until fn says false. fn makes no
+   call here. */
+void groups_each(struct groups *groups, bool (*fn)(void *arg, const struct group_summary *group),
+                 void *arg);
+
 /* Reads kept messages: those behind `since`, or when that can't be resumed the last ones; at most
  * `most` (and GROUP_HISTORY_MAX) of them, the newest. */
 enum group_result group_read(struct groups *groups, const char *space, const char *name,

@@ -220,6 +220,15 @@ struct listing *home_list(const struct homes *homes, const struct group_key *key
     return listing;
 }
 
+bool home_each(const struct homes *homes, bool (*fn)(void *arg, const struct home *home),
+               void *arg) {
+    const struct table *table = &homes->by_key;
+    for (size_t slot = 0; slot < table->capacity; slot++)
+        if (table->slots[slot].item != NULL && !fn(arg, table->slots[slot].item))
+            return false;
+    return true;
+}
+
 /* --- their life --- */
 
 void home_init(struct homes *homes, unsigned threads) {

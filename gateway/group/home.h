@@ -62,6 +62,11 @@ struct person *home_person(const struct homes *homes, uint32_t record);
    memberships only if the group is not: presence_leave comes first. */
 void home_leave(struct homes *homes, const struct group_key *key, uint32_t record);
 
+/* Tells of each group with members, in no order, until fn says false; that is returned. fn changes
+   nothing here. */
+bool home_each(const struct homes *homes, bool (*fn)(void *arg, const struct home *home),
+               void *arg);
+
 /* At most `most` members in order of joining. */
 struct listing *home_list(const struct homes *homes, const struct group_key *key, size_t most);
 

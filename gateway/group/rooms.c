@@ -209,6 +209,16 @@ struct past *room_past(struct room *room) {
     return &room->past;
 }
 
+bool rooms_each(const struct rooms *rooms, bool (*fn)(void *arg, struct room *room), void *arg) {
+    const struct table *table = &rooms->by_key;
+    for (size_t slot = 0; slot < table->capacity; slot++)
+        if (table->slots[slot].item != NULL && !fn(arg, table->slots[slot].item))
+            return false;
+    return true;
+}
+
+const struct group_key *room_key(const struct room *room) { return &room->key->key; }
+
 /* --- errands --- */
 
 static struct errand *errand_of(struct mail *mail) { return (struct errand *)mail; }

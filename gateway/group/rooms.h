@@ -53,6 +53,12 @@ struct room *rooms_find(const struct rooms *rooms, const struct group_key *key);
 /* Made when there is none. Valid until the turn ends, or while an errand waits in it. */
 struct room *rooms_open(struct rooms *rooms, const struct group_key *key);
 
+/* Tells of each room in memory, in no order, until fn says false; that is returned. fn makes and
+   forgets none. */
+bool rooms_each(const struct rooms *rooms, bool (*fn)(void *arg, struct room *room), void *arg);
+/* Whose room it is. */
+const struct group_key *room_key(const struct room *room);
+
 /* Does the errand once its turn has come: at once, when nothing waits in the room. */
 void rooms_do(struct room *room, struct errand *errand);
 /* Does what waits until an errand that still waits itself. */

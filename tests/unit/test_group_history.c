@@ -434,6 +434,76 @@ START_TEST(by_chance_nobody_misses_anything) {
     threads_settle();
     threads_assert_nothing_is_held();
 }
+
+/* --- all groups --- */
+
+struct seen {
+    struct group_summary groups[8];
+    char names[8][32];
+    size_t count, most;
+};
+
+static bool see(void *arg, const struct group_summary *group) {
+    struct seen *seen = arg;
+    ck_assert_uint_lt(seen->count, 8);
+    ck_assert_str_eq(group->space, SPACE);
+    snprintf(seen->names[seen->count], sizeof(seen->names[0]), "%s", group->name);
+    seen->groups[seen->count++] = *group;
+    return seen->count < seen->most;
+}
+
+static struct seen look_at(unsigned thread, size_t most) {
+    struct seen seen = {.most = most};
+    groups_each(threads_be(thread), see, &seen);
+    return seen;
+}
+
+static void expect_seen(const struct seen *seen, const char *name, size_t members, size_t kept) {
+    size_t at = 0;
+    while (at < seen->count && strcmp(seen->names[at], name) != 0)
+        at++;
+    ck_assert_msg(at < seen->count, "%s was not told of", name);
+    ck_assert_uint_eq(seen->groups[at].members, members);
+    ck_assert_uint_eq(seen->groups[at].kept, kept);
+    ck_assert_uint_eq(seen->groups[at].position.offset, kept);
+    ck_assert((seen->groups[at].position.epoch != 0) == (kept > 0));
+}
+
+START_TEST(each_group_is_told_of_once_at_its_home) {
+    const char *kept = threads_name_at(1, 0), *both = threads_name_at(1, 1);
+    const char *lively = threads_name_at(1, 2), *elsewhere = threads_name_at(2, 0);
+    struct ear one = ear_make(0, lively), two = ear_make(2, lively);
+    struct reader reader = {.ear = ear_make(0, both)};
+    ear_join(&one);
+    ear_join(&two);
+    join(&reader, nowhere, 0);
+    room = kept;
+    keep(0, "a");
+    keep(0, "b");
+    room = both;
+    keep(0, "c");
+    room = elsewhere;
+    keep(0, "d");
+    pass(0, "nothing of it is kept");
+    threads_settle();
+    struct seen seen = look_at(1, 8);
+    ck_assert_uint_eq(seen.count, 3);
+    expect_seen(&seen, kept, 0, 2);
+    expect_seen(&seen, both, 1, 1);
+    expect_seen(&seen, lively, 2, 0);
+    seen = look_at(2, 8);
+    ck_assert_uint_eq(seen.count, 1);
+    expect_seen(&seen, elsewhere, 0, 1);
+    ck_assert_uint_eq(look_at(0, 8).count, 0);
+    for (size_t most = 1; most <= 3; most++)
+        ck_assert_uint_eq(look_at(1, most).count, most);
+    ear_end(&one);
+    ear_end(&two);
+    end_reader(&reader);
+    ck_assert_uint_eq(look_at(1, 8).count, 2);
+}
+END_TEST
+
 END_TEST
 
 static Suite *suite(void) {
@@ -451,6 +521,7 @@ static Suite *suite(void) {
     tcase_add_loop_test(tests, a_bad_stamp_or_key_is_refused, 0, 8);
     tcase_add_loop_test(tests, history_is_read_without_joining, 0, THREADS);
     tcase_add_test(tests, a_group_that_keeps_nothing_says_so);
+    tcase_add_test(tests, each_group_is_told_of_once_at_its_home);
     tcase_add_loop_test(tests, by_chance_nobody_misses_anything, 0, 8);
     suite_add_tcase(suite, tests);
     return suite;
