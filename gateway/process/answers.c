@@ -15,6 +15,8 @@
 #include "consumer/host.h"
 #include "loop/loop.h"
 #include "observe/page.h"
+#include "process/group_answers.h"
+#include "process/json.h"
 #include "process/thread.h"
 #include "websocket/session.h"
 
@@ -59,10 +61,11 @@ static void add_view(void *arg, const struct connection_view *view) {
     if (sum->list != NULL)
         fprintf(sum->list,
                 "%" PRIu64 " %s %s open %" PRIu64 " s, in %u messages %" PRIu64
-                " bytes, out %u messages %" PRIu64 " bytes, queued %zu bytes\n",
+                " bytes, out %u messages %" PRIu64 " bytes, queued %zu bytes%s%s\n",
                 view->id, view->route, view->peer == NULL ? "-" : view->peer, view->open_ms / 1000,
                 view->counts->messages_in, view->counts->bytes_in, view->counts->messages_out,
-                view->counts->bytes_out, view->queued);
+                view->counts->bytes_out, view->queued, view->user == NULL ? "" : ", user ",
+                view->user == NULL ? "" : view->user);
 }
 
 static bool add_thread(struct loop *loop, void *arg) {
@@ -105,20 +108,6 @@ static void print_text(FILE *to, const struct sum *sum, unsigned threads, unsign
     }
 }
 
-/* Patterns hold backslashes and quotes. */
-static void print_string(FILE *to, const char *text) {
-    fputc('"', to);
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\')
-            fputc('\\', to);
-        if ((unsigned char)*text < 0x20)
-            fprintf(to, "\\u%04x", (unsigned char)*text);
-        else
-            fputc(*text, to);
-    }
-    fputc('"', to);
-}
-
 static void print_json(FILE *to, const struct sum *sum, unsigned threads, unsigned reached) {
     struct page_life *of = &page_get()->life;
     fprintf(to,
@@ -133,7 +122,7 @@ static void print_json(FILE *to, const struct sum *sum, unsigned threads, unsign
     for (size_t i = 0; i < sum->count; i++) {
         const struct route_sum *route = &sum->routes[i];
         fprintf(to, "%s{\"route\":", i == 0 ? "" : ",");
-        print_string(to, route->route);
+        json_print(to, route->route, strlen(route->route));
         fprintf(to,
                 ",\"open\":%" PRIu64 ",\"messages_in\":%" PRIu64 ",\"bytes_in\":%" PRIu64
                 ",\"messages_out\":%" PRIu64 ",\"bytes_out\":%" PRIu64 ",\"queued_bytes\":%" PRIu64
@@ -168,7 +157,7 @@ static bool kick(struct loop *loop, void *arg) {
     return conn != NULL && connection_close(conn, 1008, "removed by the operator") == SLUICE_OK;
 }
 
-static int answer_kick(FILE *to, const char *text, struct thread *const *threads, unsigned count) {
+static int kick_one(FILE *to, const char *text, const struct answers_of *of) {
     char *end;
     sluice_id id = strtoull(text, &end, 10);
     if (id == 0 || *end != '\0') {
@@ -176,12 +165,56 @@ static int answer_kick(FILE *to, const char *text, struct thread *const *threads
         return EX_USAGE;
     }
     unsigned thread = connection_id_thread(id);
-    if (thread >= count || !thread_call(threads[thread], kick, &id, CALL_MS)) {
+    if (thread >= of->thread_count || !thread_call(of->threads[thread], kick, &id, CALL_MS)) {
         fprintf(to, "there is no connection %" PRIu64 "\n", id);
         return 1;
     }
     fprintf(to, "connection %" PRIu64 " is closed with 1008\n", id);
     return EX_OK;
+}
+
+/* Who is meant by a user's key, on one thread after the other. */
+struct meant {
+    const char *user;
+    sluice_id *ids;
+    size_t count, kicked;
+};
+
+static void find_user(void *arg, const struct connection_view *view) {
+    struct meant *meant = arg;
+    if (view->user == NULL || strcmp(view->user, meant->user) != 0)
+        return;
+    meant->ids = realloc(meant->ids, (meant->count + 1) * sizeof(*meant->ids));
+    if (meant->ids == NULL)
+        abort();
+    meant->ids[meant->count++] = view->id;
+}
+
+static bool kick_found(struct loop *loop, void *arg) {
+    struct meant *meant = arg;
+    meant->count = 0;
+    connections_each(loop, find_user, meant);
+    for (size_t i = 0; i < meant->count; i++)
+        meant->kicked += kick(loop, &meant->ids[i]);
+    return true;
+}
+
+static int kick_user(FILE *to, const char *user, const struct answers_of *of) {
+    struct meant meant = {.user = user};
+    unsigned reached = 0;
+    for (unsigned i = 0; i < of->thread_count; i++)
+        reached += thread_call(of->threads[i], kick_found, &meant, CALL_MS);
+    free(meant.ids);
+    if (reached < of->thread_count)
+        fprintf(to, "%u of %u threads do not answer: consumers hold them\n",
+                of->thread_count - reached, of->thread_count);
+    if (meant.kicked == 0)
+        fprintf(to, "no connection has the user %s\n", user);
+    else
+        fprintf(to, "%zu connections of user %s are closed with 1008\n", meant.kicked, user);
+    if (reached < of->thread_count)
+        return EX_TEMPFAIL;
+    return meant.kicked == 0 ? 1 : EX_OK;
 }
 
 /* --- sending --- */
@@ -196,22 +229,29 @@ static void send_all(int fd, const char *text, size_t size) {
     }
 }
 
-void answers_give(const char *question, int fd, struct thread *const *threads, unsigned count) {
+static int answer(const char *question, int fd, const struct answers_of *of, FILE *to) {
+    if (strcmp(question, "status") == 0 || strcmp(question, "status json") == 0)
+        return answer_status(to, question[6] != '\0', of->threads, of->thread_count);
+    if (strcmp(question, "connections") == 0)
+        return answer_connections(to, of->threads, of->thread_count);
+    if (strncmp(question, "kick user ", 10) == 0)
+        return kick_user(to, question + 10, of);
+    if (strncmp(question, "kick ", 5) == 0)
+        return kick_one(to, question + 5, of);
+    if (group_answers_know(question))
+        return group_answers_give(question, fd, of, to);
+    fprintf(to, "unknown command: %s\n", question);
+    return EX_USAGE;
+}
+
+void answers_give(const char *question, int fd, const struct answers_of *of) {
     const struct timeval patience = {.tv_sec = 5};
     char *text = NULL, head[16];
     size_t size;
-    int status = EX_USAGE;
     FILE *to = open_memstream(&text, &size);
     if (to == NULL)
         abort();
-    if (strcmp(question, "status") == 0 || strcmp(question, "status json") == 0)
-        status = answer_status(to, question[6] != '\0', threads, count);
-    else if (strcmp(question, "connections") == 0)
-        status = answer_connections(to, threads, count);
-    else if (strncmp(question, "kick ", 5) == 0)
-        status = answer_kick(to, question + 5, threads, count);
-    else
-        fprintf(to, "unknown command: %s\n", question);
+    int status = answer(question, fd, of, to);
     fclose(to);
     fcntl(fd, F_SETFL, 0); /* waits for a client that reads slowly */
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));

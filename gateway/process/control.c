@@ -101,8 +101,14 @@ int control_accept(int listening) {
     return -1;
 }
 
+/* Behind the end of line begins what another reads. */
 int control_read(int client, char *question, size_t *used) {
-    ssize_t size = recv(client, question + *used, CONTROL_QUESTION_MAX - 1 - *used, 0);
+    char *at = question + *used;
+    ssize_t size = recv(client, at, CONTROL_QUESTION_MAX - 1 - *used, MSG_PEEK);
+    if (size > 0) {
+        const char *end = memchr(at, '\n', (size_t)size);
+        size = recv(client, at, end == NULL ? (size_t)size : (size_t)(end - at) + 1, 0);
+    }
     if (size <= 0)
         return size == -1 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
     *used += (size_t)size;
@@ -153,7 +159,19 @@ static int print_answer(FILE *answer) {
     return status;
 }
 
-int control_ask(const char *path, const char *question) {
+static void send_all(int fd, const char *bytes, size_t size) {
+    while (size > 0) {
+        ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return;
+        bytes += sent;
+        size -= (size_t)sent;
+    }
+}
+
+int control_ask(const char *path, const char *question, const void *body, size_t body_size) {
     char line[CONTROL_QUESTION_MAX];
     int size = snprintf(line, sizeof(line), "%s\n", question);
     if (size >= (int)sizeof(line)) {
@@ -173,6 +191,8 @@ int control_ask(const char *path, const char *question) {
         fclose(answer);
         return EX_UNAVAILABLE;
     }
+    if (body != NULL)
+        send_all(fd, body, body_size); /* who does not want it says so */
     int status = print_answer(answer);
     fclose(answer);
     return status;

@@ -840,6 +840,11 @@ static void add_entry(struct worker *self) {
     channel_add_entry(self->incoming, &self->message);
 }
 
+static void answer(const struct worker *self) {
+    const struct answers_of of = {self->threads, self->thread_count, current(self)};
+    answers_give(self->message.text, self->message.fd, &of);
+}
+
 enum heard { HEARD, HEARD_STOP, HEARD_NOTHING };
 
 static enum heard hear(struct worker *self, struct thread_end *end) {
@@ -860,7 +865,7 @@ static enum heard hear(struct worker *self, struct thread_end *end) {
     else if (message->kind == CHANNEL_REOPEN && self->generation != NULL)
         reopen(self);
     else if (message->kind == CHANNEL_ASK && self->generation != NULL)
-        answers_give(message->text, message->fd, self->threads, self->thread_count);
+        answer(self);
     if (message->fd != -1 && message->kind != CHANNEL_ENTRY)
         close(message->fd);
     if (message->kind != CHANNEL_STOP)

@@ -388,7 +388,7 @@ static int ask(const char *words) {
         files[i] = memfd_create("printed", MFD_CLOEXEC);
         dup2(files[i], numbers[i]);
     }
-    int status = control_ask(path, words);
+    int status = control_ask(path, words, NULL, 0);
     fflush(NULL);
     for (int i = 0; i < 2; i++) {
         dup2(kept[i], numbers[i]);
