@@ -256,6 +256,16 @@ START_TEST(a_question_is_a_line_without_its_end) {
 }
 END_TEST
 
+/* It is for whoever answers. */
+START_TEST(what_follows_a_question_is_left) {
+    char rest[16] = "";
+    ck_assert_int_eq(say("publish\n\0body\n", 14), 1);
+    ck_assert_str_eq(question, "publish");
+    ck_assert_int_eq(recv(pair[0], rest, sizeof(rest), MSG_DONTWAIT), 6);
+    ck_assert_mem_eq(rest, "\0body\n", 6);
+}
+END_TEST
+
 START_TEST(a_question_may_come_byte_by_byte) {
     ck_assert_int_eq(control_read(pair[0], question, &used), 0);
     ck_assert_uint_eq(used, 0);
@@ -506,6 +516,7 @@ static void add_asking(TCase *cases) {
 
 static void add_questions(TCase *cases) {
     tcase_add_test(cases, a_question_is_a_line_without_its_end);
+    tcase_add_test(cases, what_follows_a_question_is_left);
     tcase_add_test(cases, a_question_may_come_byte_by_byte);
     tcase_add_test(cases, an_empty_line_is_a_question);
     tcase_add_test(cases, who_leaves_before_the_end_of_the_line_has_not_asked);
