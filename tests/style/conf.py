@@ -52,12 +52,15 @@ def make_whole(block):
 
 
 def make_files(folder, text, tls):
-    for kind, name in re.findall(r"(certificate-file|key-file|file\.dir|unix|sqlite): ([\w./-]+)",
-                                 text):
+    for kind, name in re.findall(r"(certificate-file|key-file|token-file|file\.dir|unix|sqlite): "
+                                 r"([\w./-]+)", text):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if kind == "file.dir":
             path.mkdir(exist_ok=True)
+        elif kind == "token-file":
+            path.write_text("t" * 32 + "\n")
+            path.chmod(0o600)
         elif kind not in ("unix", "sqlite"):
             shutil.copy(tls / ("key.pem" if kind == "key-file" else "cert.pem"), path)
 
