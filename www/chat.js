@@ -25,6 +25,7 @@ const outbox = new Outbox({
   changed: () => {
     log.pending(outbox.entries);
     showHush();
+    noteUnsent();
   },
   silent: () => line?.doubt({ type: 'who' }),
 });
@@ -34,8 +35,11 @@ let room = '';
 let me = nobody();
 let gone = null;              // when the connection was lost
 let place = new Place();
+let past = { kind: '', first: 0 }; // what Place says of the last `history`, and the first offset in it
 let early = [];               // what was said before the welcome told who one is
 let seen = '';                // what somebody had seen of the room when the page came, or went out of sight
+let marked = false;           // whether a line stands behind that
+let before = '';              // the place of an earlier page that left something unsent
 let unread = 0;
 let secret = '';              // see person()
 
@@ -61,6 +65,38 @@ function keep(key, value) {
   }
 }
 
+/** How far somebody has seen the room. */
+function noteSeen() {
+  if (!document.hidden && place.known) keep(`seen ${room}`, place.since);
+}
+
+/** For this window, should it be loaded anew: only where a message that goes twice is kept once. */
+function noteUnsent() {
+  if (!room || !(place.known || before)) return;
+  const { entries } = outbox;
+  const text = entries.length ? JSON.stringify({ since: place.since || before, entries }) : '';
+  if (text === noteUnsent.last) return;
+  noteUnsent.last = text;
+  try {
+    if (text) sessionStorage.setItem(`unsent ${room}`, text);
+    else sessionStorage.removeItem(`unsent ${room}`);
+  } catch {
+    // As above.
+  }
+}
+
+function recallUnsent() {
+  before = '';
+  noteUnsent.last = undefined;
+  try {
+    const { since, entries } = JSON.parse(sessionStorage.getItem(`unsent ${room}`) ?? '{}');
+    before = since ?? '';
+    outbox.restore(entries ?? []);
+  } catch {
+    // As above.
+  }
+}
+
 /** A secret that makes all windows of this browser one person; where nothing is kept, this one. */
 function person() {
   secret ||= recall('person');
@@ -80,11 +116,6 @@ function addressOf(nick) {
   const { since } = place;
   url.search = new URLSearchParams({ nick, person: person(), ...since && { since } });
   return url;
-}
-
-/** How far somebody has seen the room. */
-function noteSeen() {
-  if (!document.hidden && place.known) keep(`seen ${room}`, place.since);
 }
 
 function showState({ state, until, code, reason, byUser }) {
@@ -133,8 +164,9 @@ function onState(change) {
     gone ??= new Date();
     line.wasOpen = false;
     line.renaming = '';
+    early = [];
     outbox.lost();
-    if (!document.hidden) seen = place.since;
+    if (!document.hidden) leaveOff();
     people.hush();
     showTyping();
     element.people.classList.add('stale');
@@ -155,8 +187,7 @@ const receive = {
     showName(nick);
     if (first && greeting) log.tell(greeting);
     if (other) log.tell(words.numbered(line.asked, nick));
-    if (gone && !place.known) log.tell(words.missed(clock(gone), clock(new Date())));
-    gone = null;
+    if (!place.known) tellMissed();
     const waiting = early;
     early = [];
     waiting.forEach(onMessage);
@@ -166,34 +197,36 @@ const receive = {
   },
 
   history(message) {
-    const kind = place.begin(message);
+    past = { kind: place.begin(message), first: message.offset + 1 };
+    gone = null;
     outbox.safe = true;
-    if (kind === 'first') seen = recall(`seen ${room}`);
-    if (kind === 'part' || kind === 'other') log.tell(words.notRecovered);
-    outbox.back(kind !== 'other');
+    if (past.kind === 'first') seen = recall(`seen ${room}`);
     element.log.setAttribute('aria-busy', String(place.replays));
+    if (place.replays) return;
+    beginPast();
+    endPast();
   },
 
-  kept({ ref }) { outbox.said(ref); },
+  kept({ ref }) {
+    const entry = outbox.entries.find((one) => one.ref === ref);
+    outbox.said(ref);
+    // It came through earlier than all that came again.
+    if (entry) log.said({ id: me.id, from: me.nick, time: '', text: entry.text }, true);
+  },
 
   said(message) {
     const own = message.id === me.id && me.id !== '';
     const replayed = place.replays;
+    if (place.begins) {
+      past.first = message.at;
+      beginPast();
+    }
     const shown = place.hears(message);
     people.stopsTyping(message.id);
     showTyping();
     if (message.ref) outbox.said(message.ref);
-    if (replayed && !place.replays) element.log.setAttribute('aria-busy', 'false');
-    if (!shown) return;
-    const missed = replayed || document.hidden;
-    if (missed && !own && !log.divided && place.isBefore(seen, message)) log.divide(words.newSince);
-    log.said(message, own, !replayed);
-    noteSeen();
-    if (!own && document.hidden) {
-      unread += 1;
-      showTitle();
-    }
-    showHush();
+    if (shown) showSaid(message, own, replayed);
+    if (replayed && !place.replays) endPast();
   },
 
   joined(message) {
@@ -233,7 +266,9 @@ const receive = {
   },
 
   who(message) {
-    outbox.back(false); // a server that remembers has said so by now
+    // A server that remembers has said so by now.
+    outbox.back(false);
+    tellMissed();
     people.replace(message);
     element.people.classList.remove('stale');
     showPeople();
@@ -261,6 +296,22 @@ function onMessage(message) {
   else receive[message.type](message);
 }
 
+/** The first of what is kept is known: says it when more was said since somebody was here. */
+function beginPast() {
+  const { kind, first } = past;
+  const whole = kind === 'all' || (kind === 'first' && (!seen || place.reaches(seen, first)));
+  if (!whole) log.tell(words.notRecovered);
+  if (kind === 'other') seen = place.start;
+}
+
+/** What was under way has come by now, or it never came through: unless it can have gone again. */
+function endPast() {
+  const { kind, first } = past;
+  element.log.setAttribute('aria-busy', 'false');
+  noteSeen();
+  outbox.back(kind === 'all' || (kind === 'first' && place.reaches(before, first)));
+}
+
 function pass(kind, message, first) {
   if (first && message.id !== me.id && people.count <= CROWD) log.passes(kind, message);
   showPeople();
@@ -269,6 +320,34 @@ function pass(kind, message, first) {
 }
 
 // --- what is seen ---
+
+/** Here somebody leaves off: what is new from now on is marked. */
+function leaveOff() {
+  seen = place.since;
+  marked = false;
+}
+
+/** replayed: it was said before one came. */
+function showSaid(message, own, replayed) {
+  const missed = (replayed || document.hidden) && place.isBefore(seen, message);
+  if (missed && !own && !marked) {
+    log.divide(words.newSince);
+    marked = true;
+  }
+  log.said(message, own, !replayed);
+  noteSeen();
+  if (!own && document.hidden && (missed || !replayed)) {
+    unread += 1;
+    showTitle();
+  }
+  showHush();
+}
+
+/** Of a server that does not remember. */
+function tellMissed() {
+  if (gone) log.tell(words.missed(clock(gone), clock(new Date())));
+  gone = null;
+}
 
 function showTitle() {
   document.title = `${unread ? `(${unread}) ` : ''}${room ? `${room} · ` : ''}${words.name}`;
@@ -332,10 +411,13 @@ function enter(name, nick) {
   place = new Place();
   early = [];
   seen = '';
+  marked = false;
+  before = '';
   outbox.safe = false;
   people.clear();
   outbox.clear();
   log.clear();
+  recallUnsent();
   showTitle();
   showPeople();
   showTyping();
@@ -361,9 +443,9 @@ function enter(name, nick) {
 function leave() {
   line?.end();
   line = null;
+  outbox.clear();
   room = '';
   unread = 0;
-  outbox.clear();
   clearInterval(showState.ticking);
   clearTimeout(pass.settling);
   showTitle();
@@ -548,7 +630,7 @@ element.talk.addEventListener('keydown', (event) => {
 
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) {
-    seen = place.since;
+    leaveOff();
     log.unite();
     return;
   }

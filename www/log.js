@@ -107,15 +107,13 @@ export class Log {
     this.#follow();
   }
 
-  /** A line before what comes next; there is one at most. */
+  /** A line before what comes next, in place of an earlier one. */
   divide(text) {
     this.unite();
     this.#break();
     this.#divider = make('p', 'new', make('span', '', text));
     this.#add(this.#divider);
   }
-
-  get divided() { return Boolean(this.#divider?.isConnected); }
 
   unite() {
     this.#divider?.remove();

@@ -39,6 +39,14 @@ export class Outbox {
     return true;
   }
 
+  /** What an earlier page had here; what was under way then is unsure. */
+  restore(entries) {
+    const left = { sending: 'unsure', slowed: 'waiting' };
+    this.entries = entries.slice(0, MOST)
+      .map(({ ref, text, state, error }) => ({ ref, text, state: left[state] ?? state, error }));
+    this.#changed();
+  }
+
   /** Sends the next one when it may go. */
   pump() {
     const next = this.entries.find(({ state }) => state !== 'unknown' && state !== 'refused');

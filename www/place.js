@@ -7,7 +7,8 @@ export class Place {
   #epoch = '';
   #shown = 0;                 // the last that was shown
   #heard = 0;                 // the last that came
-  #coming = 0;                // kept ones that the server has announced
+  #count = 0;                 // kept ones that the server has announced…
+  #coming = 0;                // …and how many of them have yet to come
 
   /** Whether the server keeps anything. */
   get known() { return this.#epoch !== ''; }
@@ -15,15 +16,22 @@ export class Place {
   /** "<epoch>:<offset>", which the server understands; '' before it said anything. */
   get since() { return this.known ? `${this.#epoch}:${this.#heard}` : ''; }
 
+  /** Before all of this count. */
+  get start() { return `${this.#epoch}:0`; }
+
   /** Whether what comes is from before one came. */
   get replays() { return this.#coming > 0; }
+
+  /** Whether it is the first of that. */
+  get begins() { return this.replays && this.#coming === this.#count; }
 
   /** `history` has come. Says what it is: first, all (since then), part (something is missing) or
       other (of another count, in which nothing that was said before is known). */
   begin({ epoch, offset, count, recovered }) {
     const kind = !this.known ? 'first' : recovered ? 'all' : epoch === this.#epoch ? 'part' : 'other';
-    if (epoch !== this.#epoch) this.#shown = 0;
+    if (epoch !== this.#epoch) this.#shown = this.#heard = 0;
     this.#epoch = epoch;
+    this.#count = count;
     this.#coming = count;
     if (count === 0) this.#heard = offset;
     return kind;
@@ -40,8 +48,14 @@ export class Place {
   }
 
   /** Whether a place that was kept as text is one of this count and before that message. */
-  isBefore(text, { at }) {
+  isBefore(text, { at }) { return typeof at === 'number' && this.#offsetOf(text) < at; }
+
+  /** Whether nothing can be missing between such a place and what begins with that offset. */
+  reaches(text, first) { return first <= this.#offsetOf(text) + 1; }
+
+  /** NaN in another count. */
+  #offsetOf(text) {
     const [, epoch, offset] = WORDED.exec(text) ?? [];
-    return epoch === this.#epoch && typeof at === 'number' && Number(offset) < at;
+    return epoch === this.#epoch ? Number(offset) : NaN;
   }
 }

@@ -39,7 +39,7 @@ export default {
   bytesLeft: (count) => `${number.format(count)} bytes left`,
   tooMany: 'Too many messages are waiting; this one stays here.',
   newSince: 'New since you left',
-  notRecovered: 'Something was said meanwhile that could not be recovered.',
+  notRecovered: 'Some of what was said meanwhile may be missing here.',
   missed: (from, to) => `What was said between ${from} and ${to} is not shown here.`,
   numbered: (asked, nick) => `${asked} is somebody else here; you are ${nick}.`,
 

@@ -35,7 +35,7 @@ export default {
   bytesLeft: (count) => `还剩 ${number.format(count)} 字节`,
   tooMany: '等待发送的消息太多，这一条先留在这里。',
   newSince: '你离开后的新消息',
-  notRecovered: '期间的部分消息未能找回。',
+  notRecovered: '期间的部分消息可能没有显示在这里。',
   missed: (from, to) => `${from} 到 ${to} 之间的消息没有显示在这里。`,
   numbered: (asked, nick) => `这里已经有人叫 ${asked}，你的名字是 ${nick}。`,
 
