@@ -95,7 +95,7 @@ test('a killed server, a lost network and a message written meanwhile leave both
   assert.deepEqual(await texts(ann.page), all);
   assert.deepEqual(await texts(ben.page), all);
   for (const { page } of [ann, ben]) {
-    assert.equal(await page.getByText(/not shown here|could not be recovered/).count(), 0);
+    assert.equal(await page.getByText(/not shown here|missing here/).count(), 0);
     assert.equal(await page.locator('#log .pending').count(), 0);
   }
   // What came while Ben was away is marked.

@@ -76,8 +76,33 @@ describe('place', () => {
     place.begin(history(0, 0));
     place.hears({ at: 9 });
     assert.equal(place.begin(history(1, 1, false, '00000000000000aa')), 'other');
+    assert.equal(place.since, '00000000000000aa:0', 'no offset of one epoch in another');
+    assert.equal(place.isBefore(place.start, { at: 1 }), true);
     assert.equal(place.hears({ at: 1 }), true);
     assert.equal(place.since, '00000000000000aa:1');
+  });
+
+  test('knows the first of what comes from before, also where it is the only one', () => {
+    const place = new Place();
+    assert.equal(place.begins, false);
+    place.begin(history(0, 0));
+    assert.equal(place.begins, false);
+    for (const count of [1, 2]) {
+      place.begin(history(7, count, true));
+      assert.equal(place.begins, true);
+      place.hears({ at: 8 - count });
+      assert.equal(place.begins, false);
+    }
+  });
+
+  test('a place that was kept is reached when nothing is between', () => {
+    const place = new Place();
+    place.begin(history(9, 0));
+    assert.equal(place.reaches(`${EPOCH}:3`, 4), true);
+    assert.equal(place.reaches(`${EPOCH}:3`, 1), true);
+    assert.equal(place.reaches(`${EPOCH}:3`, 5), false);
+    assert.equal(place.reaches('00000000000000aa:3', 4), false);
+    assert.equal(place.reaches('', 1), false);
   });
 
   test('compares with a place that was kept', () => {
@@ -822,6 +847,26 @@ describe('outbox', () => {
     it.confirm('b');
     it.box.again(ref);
     assert.equal(it.sent.at(-1).ref, ref, 'the same ref, which is kept once');
+  }));
+
+  test('what an earlier page left goes when it is known that it may', onBox((it) => {
+    const entry = (text, state, more) => ({ ref: `ref-${text}`, text, state, ...more });
+    it.box.restore([entry('a', 'refused', { error: 'busy' }), entry('b', 'sending'),
+      entry('c', 'slowed', { until: 1e9 }), entry('d', 'waiting')]);
+    assert.deepEqual(it.shown, ['a: refused', 'b: unsure', 'c: waiting', 'd: waiting']);
+    it.return();
+    assert.deepEqual(it.texts(), []);
+    it.box.back(true);
+    for (const text of ['b', 'c', 'd']) it.confirm(text);
+    assert.deepEqual(it.sent.map(({ ref }) => ref), ['ref-b', 'ref-c', 'ref-d']);
+    assert.deepEqual(it.shown, ['a: refused']);
+    assert.equal(it.box.entries[0].error, 'busy');
+  }));
+
+  test('no more is taken from an earlier page than has room', onBox((it) => {
+    it.box.restore(Array.from({ length: 30 }, (_, one) => ({ ref: `${one}`, text: 'x', state: 'waiting' })));
+    assert.equal(it.box.entries.length, 20);
+    assert.equal(it.box.add('more'), false);
   }));
 
   test('again sends it as a new message, behind the others', onBox((it) => {
