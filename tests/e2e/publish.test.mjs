@@ -1,6 +1,6 @@
 // Messages from outside: `publish` of a path, as curl and many HTTP clients use it beside WebSockets.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import http from 'node:http';
@@ -363,4 +363,44 @@ test('all members hear published messages and those of WebSockets in one order',
   const offsets = heard[0].filter((text) => at.has(text)).map((text) => at.get(text));
   assert.deepEqual(offsets, offsets.toSorted((a, b) => a - b));
   await Promise.all([one, two, three].map((client) => client.close()));
+});
+
+test('a message that the disk does not take is 503, sent to nobody, and goes through once it does', async () => {
+  const place = temporaryFolder();
+  fs.writeFileSync(path.join(place, 'tokens'), `${OLD}\n`, { mode: 0o600 });
+  const small = await start(String.raw`
+listen: {host: 127.0.0.1, port: 0}
+num-threads: 2
+control: control
+plugin-dir: [PLUGINS, TEST_PLUGINS]
+layer: {sqlite: history.db}
+hosts:
+  default:
+    routes:
+      - {match: '/kept/(?P<group>\w+)/', consumer: keeper, groups: kept, history: {messages: 100}}
+    paths:
+      /publish: {publish: {namespace: kept, token-file: tokens}}
+`, place);
+  const send = (text, key) => fetch(small.url('/publish/log'), { method: 'POST', body: text,
+    headers: { authorization: `Bearer ${OLD}`, 'idempotency-key': key } });
+  const limit = (size) => execFileSync('prlimit', ['--pid', String(small.worker), `--fsize=${size}:unlimited`]);
+  const one = await connect(small.wsUrl('/kept/log/'));
+  assert.match(await one.next(), /^joined 0 /);
+  assert.equal((await send('before', 'a')).status, 200);
+  assert.equal(await one.next(), 'before');
+  limit(4096);
+  const late = await send('x'.repeat(60000), 'b');
+  assert.equal(late.status, 503);
+  assert.equal(late.headers.get('retry-after'), '1');
+  assert.match((await late.json()).error, /could not be kept and was not sent/);
+  const { code, err } = await ask(small, 'publish', 'kept', 'log', 'x'.repeat(60000));
+  assert.deepEqual([code, err], [75, 'the message could not be kept and was not sent\n']);
+  limit('unlimited');
+  const again = await until('a disk that takes it', async () => {
+    const answer = await send('after', 'b');
+    return answer.status === 200 && answer.json();
+  }, 30);
+  assert.deepEqual([again.matched, again.kept, again.repeated], [1, true, undefined]);
+  assert.equal(await one.next(), 'after');
+  await one.close();
 });
