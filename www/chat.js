@@ -161,7 +161,7 @@ function speakOnce(text) {
 
 function onState(change) {
   if (change.state !== 'open' && line?.wasOpen) {
-    gone ??= new Date();
+    if (me.id) gone ??= new Date();
     line.wasOpen = false;
     line.renaming = '';
     early = [];

@@ -258,6 +258,24 @@ describe('one’s own message', () => {
   });
 });
 
+describe('a room that is left', () => {
+  test('takes along what was not sent', async () => {
+    const it = await visit({ kept: 1 });
+    await lose(it);
+    await write(it.page, 'never mind');
+    await it.page.getByText('Goes out when connected').waitFor();
+    await it.page.getByRole('button', { name: 'Leave' }).click();
+    it.room.up = true;
+    await it.page.getByRole('button', { name: 'Enter' }).click();
+    await connected(it.page);
+    await said(it.page, 'old 1').waitFor();
+    assert.equal(await it.page.locator('#log .pending').count(), 0);
+    await say(it.page, 'hello');
+    assert.deepEqual(it.room.says.map(({ text }) => text), ['hello']);
+    await it.page.context().close();
+  });
+});
+
 describe('a page that is loaded anew', () => {
   test('has its messages from the server alone, and marks where one left off', async () => {
     const { page, room } = await visit({ kept: 3 });
@@ -267,6 +285,31 @@ describe('a page that is loaded anew', () => {
     await page.goBack();
     await said(page, 'missed').waitFor();
     assert.deepEqual(await lines(page), ['old, in other words', 'old 2', 'old 3', '---', 'missed']);
+    await page.context().close();
+  });
+
+  test('marks what was said since in a room that was empty', async () => {
+    const { page, room } = await visit();
+    await page.waitForFunction(() => localStorage.getItem('seen fake'));
+    await page.goto('about:blank');
+    room.said('missed');
+    await page.goBack();
+    await said(page, 'missed').waitFor();
+    assert.deepEqual(await lines(page), ['---', 'missed']);
+    await page.context().close();
+  });
+
+  test('and loses its connection before the welcome begins once more', async () => {
+    const { page, room } = await visit({ kept: 2 });
+    room.welcomes = false;
+    const came = room.places.length;
+    await page.reload();
+    await connected(page);
+    assert.equal(room.places.length, came + 1);
+    room.welcomes = true;
+    await room.drop();
+    await said(page, 'old 2').waitFor();
+    assert.deepEqual(await lines(page), ['old 1', 'old 2']);
     await page.context().close();
   });
 

@@ -11,6 +11,8 @@ export class FakeRoom {
   keeps = true;
   /** Whether connections are let in. */
   up = true;
+  /** Whether they are told who they are. */
+  welcomes = true;
   /** Of each connection the `since` that it came with. */
   places = [];
   /** What the page has said, each time. */
@@ -62,6 +64,7 @@ export class FakeRoom {
     this.places.push(query.get('since'));
     socket.onMessage((text) => { if (this.#socket === socket) this.#hear(JSON.parse(text)); });
     if (this.keeps) this.#tellPast(query.get('since'));
+    if (!this.welcomes) return;
     this.send({ type: 'welcome', id: PERSON.me, nick: query.get('nick'), room: 'fake', greeting: '',
       limits: { nick: 40, text: 4000, rate: 20, seconds: 10 } });
   }
