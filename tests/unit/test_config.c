@@ -11,6 +11,7 @@
 #include "consumer/host.h"
 #include "consumer/instance.h"
 #include "route/router.h"
+#include "snapshot/snapshot.h"
 #include "support/certificate.h"
 #include "support/directory.h"
 
@@ -549,6 +550,61 @@ START_TEST(where_messages_are_kept_needs_a_restart) {
 }
 END_TEST
 
+/* --- publishing --- */
+
+#define PUBLISH_TO(space)                                                                          \
+    ROUTE "      - {match: /a, consumer: echo}\n"                                                  \
+          "    paths: {/p: {publish: {namespace: " space ", token-file: tokens}}}\n"
+
+/* Its namespace may be that of a plugin that is not even loaded: the others have to be served. */
+START_TEST(namespace_of_a_barred_plugin_is_not_missed) {
+    struct snapshot *snapshot = snapshot_create();
+    char *said;
+    size_t errors;
+    snapshot_add(snapshot, SNAPSHOT_BARRED, "echo", NULL, -1);
+    snapshot_use(snapshot);
+    struct config *config = load(PUBLISH_TO("default/echo"), &said, &errors);
+    snapshot_use(NULL);
+    snapshot_free(snapshot);
+    ck_assert_msg(config != NULL, "%s", said);
+    ck_assert_ptr_null(config->spaces);
+    free(said);
+    config_free(config);
+}
+END_TEST
+
+/* A route that is wrong is told of, and not once more for what it would have had. */
+START_TEST(namespace_of_a_wrong_route_is_not_missed) {
+    char *said;
+    size_t errors;
+    ck_assert_ptr_null(load(ROUTE "      - {match: /a, consumer: nowhere}\n"
+                                  "    paths: {/p: {publish: {namespace: default/nowhere, "
+                                  "token-file: tokens}}}\n",
+                            &said, &errors));
+    ck_assert_uint_eq(errors, 1);
+    ck_assert_ptr_null(strstr(said, "namespace"));
+    free(said);
+}
+END_TEST
+
+START_TEST(namespace_has_the_largest_message_of_its_routes) {
+    struct config *config =
+        load_right(ROUTE "      - {match: /a, consumer: echo, groups: n, limits: {message: 2k}}\n"
+                         "      - {match: /b, consumer: relay, groups: n, limits: {message: 3k}}\n"
+                         "      - {match: /c, consumer: echo, groups: n, limits: {message: 1k}}\n"
+                         "      - {match: /d, consumer: echo, history: {messages: 7}}\n");
+    const struct config_space *other = config->spaces, *shared = other->next;
+    ck_assert_str_eq(shared->name, "n");
+    ck_assert_uint_eq(shared->message_max, 3 << 10);
+    ck_assert_uint_eq(shared->history.messages, 0);
+    ck_assert_str_eq(other->name, "default/echo");
+    ck_assert_uint_eq(other->message_max, 64 << 10);
+    ck_assert_uint_eq(other->history.messages, 7);
+    ck_assert_ptr_null(shared->next);
+    config_free(config);
+}
+END_TEST
+
 int main(void) {
     read_cases();
     Suite *suite = suite_create("config");
@@ -579,6 +635,9 @@ int main(void) {
     tcase_add_test(files, layer_is_read);
     tcase_add_test(files, check_makes_no_file_for_messages);
     tcase_add_test(files, where_messages_are_kept_needs_a_restart);
+    tcase_add_test(files, namespace_of_a_barred_plugin_is_not_missed);
+    tcase_add_test(files, namespace_of_a_wrong_route_is_not_missed);
+    tcase_add_test(files, namespace_has_the_largest_message_of_its_routes);
     suite_add_tcase(suite, files);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
