@@ -39,6 +39,9 @@ function makeFolder() {
   fs.writeFileSync(path.join(folder, 'empty.pem'), '');
   fs.writeFileSync(path.join(folder, 'text.so'), 'no shared object');
   fs.writeFileSync(path.join(folder, 'included.yaml'), 'default: {}\n');
+  fs.writeFileSync(path.join(folder, 'tokens'), '# one\n0123456789abcdef\n', { mode: 0o600 });
+  fs.writeFileSync(path.join(folder, 'short.tokens'), '0123456789abcdef\n0123\n', { mode: 0o600 });
+  fs.writeFileSync(path.join(folder, 'open.tokens'), '0123456789abcdef\n', { mode: 0o644 });
   fs.symlinkSync(path.join(testPlugins, 'options.so'), path.join(folder, 'options.so'));
   fs.symlinkSync(path.join(testPlugins, 'odd'), path.join(folder, 'odd'));
   makeCertificate(folder);
