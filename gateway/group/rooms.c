@@ -36,6 +36,7 @@ struct room {
     size_t counted;             /* of it in the rooms' memory */
     struct mail *first, **last; /* errands */
     size_t unsettled;           /* messages kept and neither heard nor lost */
+    bool goes_on;               /* an errand is being done */
     struct timer expiry;
     struct store_room *stored;
     uint64_t reserved, reserving; /* offsets up to these */
@@ -52,8 +53,14 @@ static uint64_t now_ms(const struct rooms *rooms) {
 
 static void unlink_room(struct room *room) {
     struct rooms *rooms = room->rooms;
-    *(room->older != NULL ? &room->older->newer : &rooms->oldest) = room->newer;
-    *(room->newer != NULL ? &room->newer->older : &rooms->newest) = room->older;
+    if (room->older != NULL)
+        room->older->newer = room->newer;
+    else
+        rooms->oldest = room->newer;
+    if (room->newer != NULL)
+        room->newer->older = room->older;
+    else
+        rooms->newest = room->older;
 }
 
 static void link_newest(struct room *room) {
@@ -94,8 +101,8 @@ static void count_memory(struct room *room) {
 }
 
 static bool is_idle(const struct room *room) {
-    return room->state != LOADING && room->first == NULL && room->unsettled == 0 &&
-           room->reserving <= room->reserved;
+    return room->state != LOADING && !room->goes_on && room->first == NULL &&
+           room->unsettled == 0 && room->reserving <= room->reserved;
 }
 
 /* What a store has can be read again. Without one the oldest messages go, and the room when nobody
@@ -119,15 +126,16 @@ static void shrink(struct room *room) {
 
 /* The newest is in use, and shrinks only when it is alone too much. */
 static void find_memory(struct rooms *rooms) {
-    for (unsigned tried = 0; tried < ROOMS_TRIED && rooms->memory > rooms->memory_max; tried++) {
-        struct room *oldest = rooms->oldest, *newest = rooms->newest;
-        if (oldest == newest)
-            break;
-        shrink(oldest);
-        use(newest);
+    struct room *newest = rooms->newest, *room = rooms->oldest;
+    unsigned tried = 0;
+    assert(newest != NULL);
+    while (rooms->memory > rooms->memory_max && room != newest && tried++ < ROOMS_TRIED) {
+        struct room *next = room->newer;
+        shrink(room);
+        room = next;
     }
-    struct room *newest = rooms->newest;
-    while (rooms->store == NULL && newest != NULL && rooms->memory > rooms->memory_max &&
+    use(newest);
+    while (rooms->store == NULL && rooms->memory > rooms->memory_max &&
            past_trim_one(&newest->past))
         count_memory(newest);
 }
@@ -225,6 +233,7 @@ static struct errand *errand_of(struct mail *mail) { return (struct errand *)mai
 
 void rooms_go_on(struct room *room) {
     struct loop *loop = room->rooms->loop;
+    room->goes_on = true;
     while (room->first != NULL && !errand_of(room->first)->waits) {
         struct mail *mail = room->first;
         room->first = mail->next;
@@ -232,6 +241,7 @@ void rooms_go_on(struct room *room) {
             room->last = &room->first;
         mail->deliver(mail, loop);
     }
+    room->goes_on = false;
     if (room->state == BROKEN && room->first == NULL)
         forget(room); /* whoever comes next tries again */
 }
@@ -416,7 +426,9 @@ void rooms_init(struct rooms *rooms) {
 }
 
 void rooms_clear(struct rooms *rooms) {
-    while (rooms->oldest != NULL)
-        forget(rooms->oldest);
+    for (struct room *room = rooms->oldest, *next; room != NULL; room = next) {
+        next = room->newer;
+        forget(room);
+    }
     table_clear(&rooms->by_key);
 }
