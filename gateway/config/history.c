@@ -9,6 +9,7 @@
 
 #include "config/fields.h"
 #include "group/group.h"
+#include "group/store.h"
 #include "snapshot/snapshot.h"
 
 #define SECOND 1000
@@ -100,6 +101,15 @@ static bool check_folder(const struct load *load, const yoml_t *node, const char
     return access(folder, W_OK | X_OK) == 0 || complain_rights(load, node, folder, errno);
 }
 
+static bool check_tables(const struct load *load, const yoml_t *node, const char *path) {
+    const struct store_options options = {.path = path};
+    char error[512];
+    if (store_check(&options, error, sizeof(error)))
+        return true;
+    problems_error(load->problems, tree_place(node), "%s", error);
+    return false;
+}
+
 /* What shows without writing. */
 static bool check_file(const struct load *load, const yoml_t *node, const char *path) {
     const char *slash = strrchr(path, '/');
@@ -115,7 +125,8 @@ static bool check_file(const struct load *load, const yoml_t *node, const char *
         return errno == ENOENT || complain_rights(load, node, path, errno);
     if (!S_ISREG(status.st_mode))
         return complain(load, node, path, "is no file");
-    return access(path, R_OK | W_OK) == 0 || complain_rights(load, node, path, errno);
+    return (access(path, R_OK | W_OK) == 0 || complain_rights(load, node, path, errno)) &&
+           check_tables(load, node, path);
 }
 
 /* One of two words, the first of which is the default. */

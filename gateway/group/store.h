@@ -27,6 +27,7 @@ struct store;
 struct store_options {
     const char *path; /* absolute; made with mode 0600 when it is not there */
     bool full;        /* synchronous=FULL, else NORMAL */
+    const char *boot; /* for tests: what the machine calls its last start; NULL: as it does */
 };
 
 /* Of this file, which is not touched yet. Main thread, before loops run. */

@@ -28,7 +28,9 @@ static const char *const versions[] = {
     " room INTEGER NOT NULL REFERENCES rooms(id), offset INTEGER NOT NULL, time INTEGER NOT NULL,"
     " expires INTEGER, kind INTEGER NOT NULL, key TEXT, body BLOB NOT NULL,"
     " PRIMARY KEY(room, offset)) WITHOUT ROWID;"
-    "CREATE INDEX messages_expires ON messages(expires) WHERE expires IS NOT NULL;",
+    "CREATE INDEX messages_expires ON messages(expires) WHERE expires IS NOT NULL;"
+    "CREATE TABLE state(boot TEXT NOT NULL, ended INTEGER NOT NULL);"
+    "INSERT INTO state VALUES('', 1);",
 };
 #define VERSION ((int)(sizeof(versions) / sizeof(versions[0])))
 
@@ -164,8 +166,9 @@ static bool read_number(struct store_file *file, const char *sql, int *number) {
     if (sqlite3_prepare_v2(file->db, sql, -1, &statement, NULL) != SQLITE_OK)
         return failed(file);
     int result = sqlite3_step(statement);
-    *number = sqlite3_column_int(statement, 0);
-    if (result != SQLITE_ROW)
+    if (result == SQLITE_ROW)
+        *number = sqlite3_column_int(statement, 0);
+    else
         failed(file);
     sqlite3_finalize(statement);
     return result == SQLITE_ROW;
@@ -220,13 +223,46 @@ static bool take_in_reserved(struct store_file *file) {
     return execute(file, "UPDATE rooms SET last = reserved WHERE reserved > last");
 }
 
+static void read_boot(char *boot, size_t size) {
+    FILE *source = fopen("/proc/sys/kernel/random/boot_id", "re");
+    boot[0] = '\0';
+    if (source != NULL && fgets(boot, (int)size, source) != NULL)
+        boot[strcspn(boot, "\n")] = '\0';
+    if (source != NULL)
+        fclose(source);
+}
+
+/* Behind the end of a machine the last commits may be missing, unless each was synchronous, and so
+   which offsets were given: nothing of before can be resumed. */
+static bool begin_life(struct store_file *file, const struct store_options *options) {
+    static const char anew[] = "UPDATE rooms SET epoch = random() | 1"
+                               " WHERE (SELECT ended = 0 AND boot <> ?1 FROM state)";
+    static const char ours[] = "UPDATE state SET ended = 0, boot = ?1";
+    const char *const steps[] = {options->full ? NULL : anew, ours};
+    char boot[64];
+    bool right = true;
+    read_boot(boot, sizeof(boot));
+    for (size_t at = 0; at < 2 && right; at++) {
+        sqlite3_stmt *statement;
+        if (steps[at] == NULL)
+            continue;
+        if (sqlite3_prepare_v2(file->db, steps[at], -1, &statement, NULL) != SQLITE_OK)
+            return failed(file);
+        bind_text(statement, 1, options->boot != NULL ? options->boot : boot);
+        right = sqlite3_step(statement) == SQLITE_DONE || failed(file);
+        sqlite3_finalize(statement);
+    }
+    return right;
+}
+
 static bool set_up(struct store_file *file, const struct store_options *options) {
     int version;
     sqlite3_busy_timeout(file->db, BUSY_MS);
     return check_version(file, &version) && execute(file, "PRAGMA journal_mode = WAL") &&
            execute(file,
                    options->full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL") &&
-           migrate(file, version) && prepare_all(file) && take_in_reserved(file);
+           migrate(file, version) && prepare_all(file) && begin_life(file, options) &&
+           take_in_reserved(file);
 }
 
 static bool lock_file(struct store_file *file) {
@@ -297,7 +333,8 @@ bool store_file_check(const struct store_options *options, char *error, size_t e
 void store_file_close(struct store_file *file) {
     if (file == NULL)
         return;
-    execute(file, "UPDATE rooms SET reserved = last WHERE reserved > last");
+    if (execute(file, "UPDATE rooms SET reserved = last WHERE reserved > last"))
+        execute(file, "UPDATE state SET ended = 1");
     sqlite3_wal_checkpoint_v2(file->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     destroy(file);
 }

@@ -529,6 +529,219 @@ START_TEST(memberships_have_a_limit_and_need_an_accept) {
 }
 END_TEST
 
+/* --- what groups keep --- */
+
+static void note_outcome(sluice_conn *conn, void *arg, const sluice_send_report *report) {
+    char word[64];
+    (void)conn;
+    snprintf(word, sizeof(word), "%s:%d@%d%s", (const char *)arg, report->outcome,
+             (int)report->position, report->epoch == FAKE_EPOCH ? "" : "?");
+    note(word);
+}
+
+/* Sends it to the lobby to be kept; NULL for no key. */
+static int keep(sluice_conn *conn, const char *bytes, const char *key, size_t stamp) {
+    sluice_send_options options = {.size = sizeof(options),
+                                   .report = note_outcome,
+                                   .arg = (void *)(uintptr_t) "r",
+                                   .keep = 1,
+                                   .key = key,
+                                   .stamp = stamp};
+    return sluice_group_send_with(conn, "lobby", text(bytes), &options);
+}
+
+static void note_joined(sluice_conn *conn, void *arg, const sluice_joined *joined) {
+    char word[64];
+    (void)arg;
+    snprintf(word, sizeof(word), "joined:%s:%d@%d%s%s", conn ? "here" : "gone", (int)joined->count,
+             (int)joined->position.offset, joined->position.epoch == FAKE_EPOCH ? "" : "?",
+             joined->recovered ? "+" : "");
+    note(word);
+}
+
+static int join_since(sluice_conn *conn, uint64_t epoch, uint64_t offset, uint32_t last) {
+    sluice_join_options options = {.size = sizeof(options),
+                                   .flags = SLUICE_EVENTS,
+                                   .last = last,
+                                   .since = {epoch, offset},
+                                   .joined = note_joined};
+    return sluice_group_join_with(conn, "lobby", &options);
+}
+
+static void note_history(sluice_conn *conn, void *arg, const sluice_history *history) {
+    char word[64];
+    (void)conn;
+    (void)arg;
+    snprintf(word, sizeof(word), "history@%d%s%s", (int)history->position.offset,
+             history->position.epoch == FAKE_EPOCH ? "" : "?", history->recovered ? "+" : "");
+    note(word);
+    for (size_t i = 0; i < history->count; i++) {
+        snprintf(word, sizeof(word), "%d:%.*s", (int)history->messages[i].offset,
+                 (int)history->messages[i].message.size,
+                 (const char *)history->messages[i].message.data);
+        note(word);
+    }
+}
+
+/* Four kept messages, at 1 to 4; nothing of that is seen. */
+static void keep_words(sluice_conn *conn) {
+    static const char *const words[] = {"a", "b", "c", "d"};
+    for (size_t i = 0; i < 4; i++)
+        keep(conn, words[i], NULL, 0);
+    fake_turn(host);
+    seen[0] = '\0';
+}
+
+START_TEST(a_send_is_told_whether_it_was_kept) {
+    sluice_conn *conn = fake_connect(route, NULL);
+    keep(conn, "1", "k", 0);
+    fake_turn(host);
+    fake_keep(host, 2);
+    keep(conn, "2", "k", 0);
+    keep(conn, "3", "k", 0);
+    sluice_group_send(conn, "lobby", text("4"));
+    keep(conn, "5", NULL, 0);
+    fake_refuse_keeping(host, true);
+    keep(conn, "6", NULL, 0);
+    keep(conn, "7", "k", 0);
+    ck_assert_str_eq(seen, "r:0@1?");
+    fake_turn(host);
+    ck_assert_str_eq(seen, "r:0@1? r:1@2 r:2@2 r:1@3 r:3@3 r:2@2");
+}
+END_TEST
+
+START_TEST(a_key_holds_as_long_as_its_message) {
+    sluice_conn *conn = fake_connect(route, NULL);
+    fake_keep(host, 2);
+    keep(conn, "1", "a", 0);
+    keep(conn, "2", "b", 0);
+    keep(conn, "3", "c", 0);
+    keep(conn, "4", "a", 0);
+    keep(conn, "5", "c", 0);
+    fake_turn(host);
+    ck_assert_str_eq(seen, "r:1@1 r:1@2 r:1@3 r:1@4 r:2@3");
+}
+END_TEST
+
+START_TEST(a_stamp_becomes_the_offset_where_messages_are_kept) {
+    sluice_conn *conn = fake_connect(route, NULL);
+    sluice_group_add(conn, "lobby");
+    ck_assert_int_eq(keep(conn, "at:                .", NULL, 3), SLUICE_OK);
+    ck_assert_str_eq(fake_last_text(conn), "at:                .");
+    fake_keep(host, 2);
+    ck_assert_int_eq(keep(conn, "at:                .", NULL, 3), SLUICE_OK);
+    ck_assert_str_eq(fake_last_text(conn), "at:               2.");
+    ck_assert_int_eq(keep(conn, "at:                .", NULL, 4), SLUICE_INVALID);
+    ck_assert_int_eq(keep(conn, "at:                .", NULL, 2), SLUICE_INVALID);
+    ck_assert_int_eq(keep(conn, "short", NULL, 1), SLUICE_INVALID);
+}
+END_TEST
+
+START_TEST(a_bad_key_is_invalid) {
+    char key[SLUICE_KEY_MAX + 2];
+    sluice_conn *conn = fake_connect(route, NULL);
+    memset(key, 'k', sizeof(key));
+    key[SLUICE_KEY_MAX + 1] = '\0';
+    ck_assert_int_eq(keep(conn, "x", key, 0), SLUICE_INVALID);
+    ck_assert_int_eq(keep(conn, "x", key + 1, 0), SLUICE_OK);
+    ck_assert_int_eq(keep(conn, "x", "", 0), SLUICE_INVALID);
+    ck_assert_int_eq(keep(conn, "x", "a\n", 0), SLUICE_INVALID);
+}
+END_TEST
+
+START_TEST(who_joins_is_told_first_then_hears_the_kept_then_the_live) {
+    sluice_conn *ann = fake_connect(route, NULL), *ben = fake_connect(route, NULL);
+    fake_keep(host, 10);
+    keep_words(ann);
+    ck_assert_int_eq(join_since(ben, 0, 0, 2), SLUICE_OK);
+    sluice_group_send(ann, "lobby", text("live"));
+    ck_assert_str_eq(seen, "");
+    fake_turn(host);
+    ck_assert_str_eq(seen, "joined:here:2@4 event:lobby:c event:lobby:d event:lobby:live");
+    ck_assert_uint_eq(fake_count(ben), 0);
+}
+END_TEST
+
+START_TEST(who_is_a_member_hears_nothing_again) {
+    sluice_conn *conn = fake_connect(route, NULL);
+    fake_keep(host, 10);
+    sluice_group_add(conn, "lobby");
+    keep(conn, "1", NULL, 0);
+    fake_turn(host);
+    seen[0] = '\0';
+    ck_assert_int_eq(join_since(conn, FAKE_EPOCH, 0, 10), SLUICE_OK);
+    fake_turn(host);
+    ck_assert_str_eq(seen, "joined:here:0@1");
+    ck_assert_uint_eq(fake_count(conn), 1);
+}
+END_TEST
+
+START_TEST(who_has_left_meanwhile_is_answered_once) {
+    sluice_conn *conn = fake_connect(route, NULL);
+    fake_keep(host, 10);
+    keep(conn, "1", NULL, 0);
+    fake_turn(host);
+    seen[0] = '\0';
+    join_since(conn, 0, 0, 10);
+    fake_leave(conn, 1006, "");
+    ck_assert_str_eq(seen, "disconnect:1006: release joined:gone:1@1");
+}
+END_TEST
+
+static const struct {
+    sluice_position since;
+    size_t most;
+    const char *seen;
+} readings[] = {
+    {{0, 0}, 2, "history@4 3:c 4:d"},
+    {{0, 0}, 9, "history@4 2:b 3:c 4:d"},
+    {{FAKE_EPOCH, 4}, 9, "history@4+"},
+    {{FAKE_EPOCH, 3}, 9, "history@4+ 4:d"},
+    {{FAKE_EPOCH, 1}, 9, "history@4+ 2:b 3:c 4:d"},
+    {{FAKE_EPOCH, 1}, 1, "history@4 4:d"},
+    {{FAKE_EPOCH, 0}, 2, "history@4 3:c 4:d"},
+    {{FAKE_EPOCH, 5}, 2, "history@4 3:c 4:d"},
+    {{FAKE_EPOCH + 1, 3}, 2, "history@4 3:c 4:d"},
+};
+
+START_TEST(what_is_kept_can_be_read) {
+    sluice_conn *conn = fake_connect(route, NULL);
+    fake_keep(host, 10);
+    keep_words(conn);
+    fake_forget(host, "lobby", 1);
+    ck_assert_int_eq(sluice_group_history(conn, "lobby", readings[_i].since, readings[_i].most,
+                                          note_history, NULL),
+                     SLUICE_OK);
+    ck_assert_str_eq(seen, "");
+    fake_turn(host);
+    ck_assert_str_eq(seen, readings[_i].seen);
+}
+END_TEST
+
+START_TEST(what_cannot_be_read_is_invalid) {
+    sluice_conn *conn = fake_connect(route, NULL);
+    sluice_position start = {0, 0};
+    ck_assert_int_eq(sluice_group_history(conn, "lobby", start, 0, note_history, NULL),
+                     SLUICE_INVALID);
+    ck_assert_int_eq(sluice_group_history(conn, "lobby", start, 10001, note_history, NULL),
+                     SLUICE_INVALID);
+    ck_assert_int_eq(sluice_group_history(conn, "", start, 1, note_history, NULL), SLUICE_INVALID);
+    ck_assert_int_eq(sluice_group_history(conn, "lobby", start, 1, NULL, NULL), SLUICE_INVALID);
+    ck_assert_int_eq(sluice_group_history(conn, "lobby", start, 1, note_history, NULL), SLUICE_OK);
+    fake_turn(host);
+    ck_assert_str_eq(seen, "history@0?");
+}
+END_TEST
+
+START_TEST(a_user_has_1_to_200_bytes) {
+    sluice_conn *conn = fake_connect(route, NULL);
+    ck_assert_int_eq(sluice_set_user(conn, "ann"), SLUICE_OK);
+    ck_assert_int_eq(sluice_set_user(conn, NULL), SLUICE_OK);
+    ck_assert_int_eq(sluice_set_user(conn, ""), SLUICE_INVALID);
+    ck_assert_int_eq(sluice_set_user(conn, "a\tb"), SLUICE_INVALID);
+}
+END_TEST
+
 /* --- time, posts, jobs --- */
 
 static void note_done(sluice_conn *conn, void *arg) {
@@ -752,6 +965,12 @@ START_TEST(options_of_a_send_without_their_size_abort) {
 }
 END_TEST
 
+START_TEST(options_of_a_join_without_their_size_abort) {
+    sluice_join_options forgotten = {.joined = note_joined};
+    sluice_group_join_with(fake_connect(route, NULL), "lobby", &forgotten);
+}
+END_TEST
+
 static void post_again(sluice_conn *conn, void *arg) {
     sluice_post(sluice_conn_id(conn), post_again, arg);
 }
@@ -805,6 +1024,19 @@ static void add_messages(TCase *messages) {
     tcase_add_test(messages, a_full_queue_closes_with_1013_without_the_dropped_hook);
 }
 
+static void add_kept(TCase *kept) {
+    tcase_add_test(kept, a_send_is_told_whether_it_was_kept);
+    tcase_add_test(kept, a_key_holds_as_long_as_its_message);
+    tcase_add_test(kept, a_stamp_becomes_the_offset_where_messages_are_kept);
+    tcase_add_test(kept, a_bad_key_is_invalid);
+    tcase_add_test(kept, who_joins_is_told_first_then_hears_the_kept_then_the_live);
+    tcase_add_test(kept, who_is_a_member_hears_nothing_again);
+    tcase_add_test(kept, who_has_left_meanwhile_is_answered_once);
+    tcase_add_loop_test(kept, what_is_kept_can_be_read, 0, COUNT(readings));
+    tcase_add_test(kept, what_cannot_be_read_is_invalid);
+    tcase_add_test(kept, a_user_has_1_to_200_bytes);
+}
+
 static void add_later(TCase *later) {
     tcase_add_test(later, a_group_has_one_order_and_reports_positions);
     tcase_add_test(later, a_report_comes_with_null_when_the_sender_ended);
@@ -827,6 +1059,7 @@ static void add_faults(TCase *faults) {
     tcase_add_test_raise_signal(faults, a_null_connection_aborts, SIGABRT);
     tcase_add_test_raise_signal(faults, an_option_outside_of_open_aborts, SIGABRT);
     tcase_add_test_raise_signal(faults, options_of_a_send_without_their_size_abort, SIGABRT);
+    tcase_add_test_raise_signal(faults, options_of_a_join_without_their_size_abort, SIGABRT);
     tcase_add_test_raise_signal(faults, a_consumer_that_never_rests_aborts, SIGABRT);
     tcase_add_test_raise_signal(faults, a_second_host_aborts, SIGABRT);
 }
@@ -836,6 +1069,7 @@ int main(void) {
     add_answers(add_case(suite, "answers"));
     add_messages(add_case(suite, "messages"));
     add_later(add_case(suite, "later"));
+    add_kept(add_case(suite, "kept"));
     add_faults(add_case(suite, "faults"));
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
