@@ -102,7 +102,8 @@ static int settled;
 static void on_kept(void *arg, bool kept) {
     size_t at = strlen(outcomes);
     if (at + 16 < sizeof(outcomes))
-        snprintf(outcomes + at, sizeof(outcomes) - at, "%s%.8s ", kept ? "" : "!", (const char *)arg);
+        snprintf(outcomes + at, sizeof(outcomes) - at, "%s%.8s ", kept ? "" : "!",
+                 (const char *)arg);
     settled++;
 }
 
