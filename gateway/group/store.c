@@ -74,6 +74,13 @@ static void answer(struct item *item) {
     }
 }
 
+static void drop_loaded(struct item *item) {
+    if (item->loaded != NULL)
+        store_room_free(item->loaded->room);
+    store_loaded_free(item->loaded);
+    item->loaded = NULL;
+}
+
 static void free_item(struct item *item) {
     frame_unref(item->message.frame);
     if (item->key != NULL)
@@ -126,7 +133,6 @@ static bool do_item(struct store *store, struct item *item) {
     struct store_file *file = store->file;
     switch (item->kind) {
     case LOAD:
-        store_loaded_free(item->loaded);
         item->loaded = store_file_load(file, &item->key->key, now_ms());
         return item->loaded != NULL;
     case KEEP:
@@ -152,24 +158,38 @@ static void note_success(struct store *store) {
         log_line(LOG_AT_INFO, "history: %s: messages are kept again", store->options.path);
 }
 
-/* A row that was made in it is none any more. */
+/* A row that was made in it is none any more, what it removed is there again, and what was read in
+   it was perhaps never written. */
 static void roll_back(struct store *store, struct item *items, const struct item *end) {
     store_file_roll_back(store->file);
     for (struct item *item = items; item != end; item = item->next) {
+        drop_loaded(item);
         if (item->makes_room)
             item->room->id = 0;
+        if (item->kind == KEEP)
+            item->room->gone = 0;
         item->makes_room = false;
         item->done = false;
     }
 }
 
+static bool is_write(const struct item *item) {
+    return item->kind == KEEP || item->kind == RESERVE;
+}
+
+static bool have_writes(const struct item *items, const struct item *end) {
+    while (items != end && !is_write(items))
+        items = items->next;
+    return items != end;
+}
+
 /* From items to end in one transaction. */
 static bool do_together(struct store *store, struct item *items, struct item *end) {
-    bool right = store_file_begin(store->file);
+    bool writes = have_writes(items, end), right = store_file_begin(store->file, writes);
     for (struct item *item = items; right && item != end; item = item->next)
         right = item->done = do_item(store, item);
     if (right && store_file_commit(store->file)) {
-        atomic_fetch_add(&store->commits, 1);
+        atomic_fetch_add(&store->commits, writes);
         return true;
     }
     roll_back(store, items, end);
@@ -181,12 +201,11 @@ static bool do_together(struct store *store, struct item *items, struct item *en
 static void do_each(struct store *store, struct item *items) {
     bool disk_fails = false;
     for (struct item *item = items; item != NULL; item = item->next) {
-        bool writes = item->kind == KEEP || item->kind == RESERVE;
-        if (writes && disk_fails)
+        if (is_write(item) && disk_fails)
             continue;
         if (do_together(store, item, item->next))
             continue;
-        if (writes && !store_file_blames_input(store->file))
+        if (is_write(item) && !store_file_blames_input(store->file))
             disk_fails = true;
         note_failure(store);
     }
@@ -248,18 +267,17 @@ static void do_batch(struct store *store, struct item *items) {
     post_answers(items);
 }
 
-static void tidy(struct store *store) {
-    bool more = has_file(store);
-    while (more) {
-        bool right = store_file_begin(store->file) &&
-                     store_file_expire(store->file, now_ms(), &more) &&
-                     store_file_commit(store->file);
-        if (!right) {
-            store_file_roll_back(store->file);
-            note_failure(store);
-            return;
-        }
-    }
+/* A portion: whether there is more. */
+static bool tidy(struct store *store) {
+    bool more;
+    if (!has_file(store))
+        return false;
+    if (store_file_begin(store->file, true) && store_file_expire(store->file, now_ms(), &more) &&
+        store_file_commit(store->file))
+        return more;
+    store_file_roll_back(store->file);
+    note_failure(store);
+    return false;
 }
 
 /* --- the thread --- */
@@ -304,10 +322,8 @@ static void *work(void *arg) {
         struct item *items = take_batch(store, &until, &ends);
         if (items != NULL)
             do_batch(store, items);
-        if (is_past(&until)) {
-            tidy(store);
+        if (is_past(&until) && !tidy(store))
             set_tidy(&until);
-        }
     }
     return NULL;
 }

@@ -36,6 +36,7 @@ static const char *const versions[] = {
 
 enum statement {
     BEGIN,
+    BEGIN_READING,
     COMMIT,
     FIND_ROOM,
     MAKE_ROOM,
@@ -44,6 +45,7 @@ enum statement {
     TRIM,
     RESERVE,
     LOAD,
+    EXPIRED_IN,
     EXPIRED_TO,
     EXPIRE_ROOMS,
     EXPIRE,
@@ -52,6 +54,7 @@ enum statement {
 
 static const char *const statement_texts[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
+    [BEGIN_READING] = "BEGIN DEFERRED",
     [COMMIT] = "COMMIT",
     [FIND_ROOM] = "SELECT id, epoch, last, gone FROM rooms WHERE space = ?1 AND name = ?2",
     [MAKE_ROOM] = "INSERT INTO rooms(space, name, epoch, last, reserved, gone)"
@@ -64,11 +67,13 @@ static const char *const statement_texts[STATEMENTS] = {
     [LOAD] = "SELECT offset, time, expires, kind, key, body FROM messages"
              " WHERE room = ?1 AND offset > ?2 AND (expires IS NULL OR expires > ?3)"
              " ORDER BY offset",
+    [EXPIRED_IN] = "SELECT max(offset) FROM messages WHERE room = ?1 AND expires <= ?2",
     [EXPIRED_TO] = "SELECT expires FROM messages WHERE expires <= ?1 ORDER BY expires"
                    " LIMIT 1 OFFSET ?2",
-    [EXPIRE_ROOMS] = "UPDATE rooms SET gone = max(gone, (SELECT max(offset) FROM messages"
-                     " WHERE room = rooms.id AND expires <= ?1))"
-                     " WHERE id IN (SELECT room FROM messages WHERE expires <= ?1)",
+    [EXPIRE_ROOMS] = "UPDATE rooms SET gone = max(gone, top) FROM"
+                     " (SELECT room, max(offset) AS top FROM messages"
+                     "  INDEXED BY messages_expires WHERE expires <= ?1 GROUP BY room)"
+                     " WHERE id = room",
     [EXPIRE] = "DELETE FROM messages WHERE expires <= ?1",
 };
 
@@ -233,36 +238,44 @@ static void read_boot(char *boot, size_t size) {
 }
 
 /* Behind the end of a machine the last commits may be missing, unless each was synchronous, and so
-   which offsets were given: nothing of before can be resumed. */
+   which offsets were given: nothing of before can be resumed. A life of synchronous commits counts
+   as ended from its beginning on. A boot without a name may be any. */
 static bool begin_life(struct store_file *file, const struct store_options *options) {
-    static const char anew[] = "UPDATE rooms SET epoch = random() | 1"
-                               " WHERE (SELECT ended = 0 AND boot <> ?1 FROM state)";
-    static const char ours[] = "UPDATE state SET ended = 0, boot = ?1";
-    const char *const steps[] = {options->full ? NULL : anew, ours};
+    static const char *const steps[] = {
+        "UPDATE rooms SET epoch = random() | 1"
+        " WHERE (SELECT ended = 0 AND (boot <> ?1 OR ?1 = '') FROM state)",
+        "UPDATE state SET boot = ?1, ended = ?2",
+    };
     char boot[64];
     bool right = true;
     read_boot(boot, sizeof(boot));
     for (size_t at = 0; at < 2 && right; at++) {
         sqlite3_stmt *statement;
-        if (steps[at] == NULL)
-            continue;
         if (sqlite3_prepare_v2(file->db, steps[at], -1, &statement, NULL) != SQLITE_OK)
             return failed(file);
         bind_text(statement, 1, options->boot != NULL ? options->boot : boot);
+        if (at == 1)
+            bind(statement, 2, options->full);
         right = sqlite3_step(statement) == SQLITE_DONE || failed(file);
         sqlite3_finalize(statement);
     }
     return right;
 }
 
+/* That a life began, and was perhaps not ended, must be on the disk before any message of it is
+   heard: whoever loses the messages must not lose this. */
+static bool begin_life_on_disk(struct store_file *file, const struct store_options *options) {
+    return execute(file, "PRAGMA synchronous = FULL") && execute(file, "BEGIN IMMEDIATE") &&
+           begin_life(file, options) && take_in_reserved(file) && execute(file, "COMMIT") &&
+           execute(file, "PRAGMA wal_checkpoint(PASSIVE)") &&
+           (options->full || execute(file, "PRAGMA synchronous = NORMAL"));
+}
+
 static bool set_up(struct store_file *file, const struct store_options *options) {
     int version;
     sqlite3_busy_timeout(file->db, BUSY_MS);
     return check_version(file, &version) && execute(file, "PRAGMA journal_mode = WAL") &&
-           execute(file,
-                   options->full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL") &&
-           migrate(file, version) && prepare_all(file) && begin_life(file, options) &&
-           take_in_reserved(file);
+           migrate(file, version) && prepare_all(file) && begin_life_on_disk(file, options);
 }
 
 static bool lock_file(struct store_file *file) {
@@ -341,7 +354,9 @@ void store_file_close(struct store_file *file) {
 
 /* --- transactions --- */
 
-bool store_file_begin(struct store_file *file) { return run(file, BEGIN); }
+bool store_file_begin(struct store_file *file, bool writes) {
+    return run(file, writes ? BEGIN : BEGIN_READING);
+}
 
 bool store_file_commit(struct store_file *file) { return run(file, COMMIT); }
 
@@ -459,6 +474,18 @@ static bool find_room(struct store_file *file, struct store_loaded *loaded) {
     return end_rows(file, statement, result);
 }
 
+/* What has expired is gone, also where nobody has removed it yet. */
+static bool find_expired(struct store_file *file, struct store_loaded *loaded, uint64_t now_ms) {
+    sqlite3_stmt *statement = ready(file, EXPIRED_IN);
+    bind(statement, 1, (uint64_t)loaded->room->id);
+    bind(statement, 2, now_ms);
+    int result = sqlite3_step(statement);
+    uint64_t offset = result == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(statement, 0) : 0;
+    if (offset > loaded->gone)
+        loaded->gone = offset;
+    return end_rows(file, statement, result);
+}
+
 static struct stored_message *next_message(struct store_loaded *loaded) {
     size_t count = loaded->count++;
     if ((count & (count - 1)) == 0) /* 0 or a power of two: double */
@@ -503,7 +530,8 @@ struct store_loaded *store_file_load(struct store_file *file, const struct group
         abort();
     room->key = key_share(key);
     loaded->room = room;
-    if (find_room(file, loaded) && (room->id == 0 || read_messages(file, loaded, now_ms)))
+    if (find_room(file, loaded) && (room->id == 0 || (find_expired(file, loaded, now_ms) &&
+                                                      read_messages(file, loaded, now_ms))))
         return loaded;
     store_room_free(room);
     store_loaded_free(loaded);

@@ -24,9 +24,9 @@ bool store_file_check(const struct store_options *options, char *error, size_t e
 /* Gives reserved positions back. NULL is fine. */
 void store_file_close(struct store_file *file);
 
-/* A transaction. Each that returns false leaves store_file_error; what failed within one is to be
-   rolled back with all of it. */
-bool store_file_begin(struct store_file *file);
+/* A transaction; one that only reads waits for nobody's writing. Each that returns false leaves
+   store_file_error; what failed within one is to be rolled back with all of it. */
+bool store_file_begin(struct store_file *file, bool writes);
 bool store_file_commit(struct store_file *file);
 void store_file_roll_back(struct store_file *file);
 /* What the last failure was, with the file's name. Borrowed until the next call. */

@@ -223,7 +223,75 @@ START_TEST(what_has_expired_is_not_there) {
     store_let_go(store, room);
     room = load("a");
     ck_assert_str_eq(texts, "2:new ");
+    ck_assert_uint_eq(last_loaded.gone, 1); /* the thread has not removed it yet */
     store_let_go(store, room);
+}
+END_TEST
+
+/* It may be, where `age` was made shorter. */
+START_TEST(what_is_before_an_expired_one_is_gone_too) {
+    open_store();
+    struct store_room *room = load("a");
+    begin();
+    keep(room, 1, "long");
+    ck_assert(keep_until(room, 2, "short", NULL, 1000, 0));
+    keep(room, 3, "new");
+    wait_for(&settled, 3);
+    store_let_go(store, room);
+    store_let_go(store, load("a"));
+    ck_assert_str_eq(texts, "3:new ");
+    ck_assert_uint_eq(last_loaded.gone, 2);
+}
+END_TEST
+
+START_TEST(what_was_to_go_goes_behind_a_roll_back) {
+    open_store();
+    struct store_room *room = load("a"), *other = load("b");
+    begin();
+    keep(room, 1, "one");
+    wait_for(&settled, 1);
+    begin();
+    for (uint64_t offset = 1; offset <= 200; offset++)
+        keep(other, offset, "other");
+    ck_assert(keep_until(room, 2, "two", NULL, UINT64_MAX, 1));
+    keep(other, 1, "again");
+    wait_for(&settled, 202);
+    store_let_go(store, room);
+    store_let_go(store, other);
+    close_store();
+    ck_assert_int_eq(count_rows("SELECT count(*) FROM messages WHERE offset = 1"), 1);
+}
+END_TEST
+
+/* It is read again, and given once. */
+START_TEST(a_room_can_be_read_beside_what_is_wrong) {
+    open_store();
+    struct store_room *room = load("a");
+    struct group_key key = key_of("space", "b");
+    begin();
+    keep(room, 1, "one");
+    for (int i = 0; i < 20; i++) {
+        answers = 0;
+        store_load(store, &key, on_loaded, NULL);
+        keep(room, 1, "again");
+        wait_for(&answers, 1);
+        ck_assert_ptr_nonnull(last_loaded.room);
+        store_let_go(store, last_loaded.room);
+    }
+    wait_for(&settled, 21);
+    store_let_go(store, room);
+}
+END_TEST
+
+START_TEST(rooms_are_read_while_another_program_writes) {
+    sqlite3 *db;
+    open_store();
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    struct store_room *room = load("a");
+    ck_assert_ptr_nonnull(room);
+    store_let_go(store, room);
+    sqlite3_close(db);
 }
 END_TEST
 
@@ -238,11 +306,20 @@ static void keep_and_reserve(void) {
     store_let_go(store, room);
 }
 
+static void load_and_reserve(void) {
+    struct store_room *room = load("a");
+    begin();
+    store_reserve(store, room, 2000, on_kept, (void *)(uintptr_t) "reserved");
+    wait_for(&settled, 1);
+    store_let_go(store, room);
+}
+
 /* Runs fn in a process that is killed behind it. */
-static void in_a_process_that_dies(void (*fn)(void)) {
+static void in_a_process_that_dies(bool full, void (*fn)(void)) {
     pid_t pid = fork();
     if (pid == 0) {
-        open_store();
+        struct store_options options = options_of(full);
+        open_store_as(&options);
         fn();
         raise(SIGKILL);
     }
@@ -251,7 +328,7 @@ static void in_a_process_that_dies(void (*fn)(void)) {
 }
 
 START_TEST(what_was_reserved_is_skipped_behind_a_crash_alone) {
-    in_a_process_that_dies(keep_and_reserve);
+    in_a_process_that_dies(false, keep_and_reserve);
     open_store();
     store_let_go(store, load("a"));
     ck_assert_uint_eq(last_loaded.last, 1000);
@@ -267,23 +344,43 @@ START_TEST(what_was_reserved_is_skipped_behind_a_crash_alone) {
 }
 END_TEST
 
-/* An end of the machine takes what was not synchronous. */
+static uint64_t epoch_as(const struct store_options *options) {
+    open_store_as(options);
+    store_let_go(store, load("a"));
+    close_store();
+    return last_loaded.epoch;
+}
+
+/* An end of the machine takes what was not synchronous: with what the last life had, not this. */
 START_TEST(behind_an_end_of_the_machine_there_is_another_epoch) {
-    struct store_options options = options_of(_i == 1);
-    in_a_process_that_dies(keep_and_reserve);
+    bool was_full = (_i & 1) != 0;
+    const struct store_options here = options_of(false);
+    struct store_options there = options_of((_i & 2) != 0);
+    there.boot = "another";
+    in_a_process_that_dies(was_full, keep_and_reserve);
+    uint64_t epoch = epoch_as(&here);
+    ck_assert_uint_eq(epoch_as(&there), epoch); /* it was closed */
+    unlink(path);
+    in_a_process_that_dies(was_full, keep_and_reserve);
+    epoch = (uint64_t)count_rows("SELECT epoch & 0x7fffffff FROM rooms");
+    ck_assert_int_eq((epoch_as(&there) & 0x7fffffff) == epoch, was_full);
+}
+END_TEST
+
+/* As much of the file as the system may have lost: all that was not brought to the disk. */
+START_TEST(an_end_of_the_machine_does_not_take_that_it_was_running) {
+    const struct store_options here = options_of(false);
+    struct store_options there = here;
+    char log[112];
+    there.boot = "another";
     open_store();
-    store_let_go(store, load("a"));
-    uint64_t epoch = last_loaded.epoch;
+    keep_and_reserve();
     close_store();
-    options.boot = "another";
-    open_store_as(&options);
-    store_let_go(store, load("a"));
-    ck_assert_uint_eq(last_loaded.epoch, epoch); /* it was closed */
-    close_store();
-    in_a_process_that_dies(keep_and_reserve);
-    open_store_as(&options);
-    store_let_go(store, load("a"));
-    ck_assert_int_eq(last_loaded.epoch == epoch, options.full);
+    uint64_t epoch = epoch_as(&here);
+    in_a_process_that_dies(false, load_and_reserve);
+    snprintf(log, sizeof(log), "%s-wal", path);
+    ck_assert_int_eq(unlink(log), 0);
+    ck_assert_uint_ne(epoch_as(&there), epoch);
 }
 END_TEST
 
@@ -486,8 +583,13 @@ static Suite *suite(void) {
     tcase_add_test(tests, what_waits_together_is_committed_together);
     tcase_add_test(tests, one_that_is_wrong_harms_no_other);
     tcase_add_test(tests, what_has_expired_is_not_there);
+    tcase_add_test(tests, what_is_before_an_expired_one_is_gone_too);
+    tcase_add_test(tests, what_was_to_go_goes_behind_a_roll_back);
+    tcase_add_test(tests, a_room_can_be_read_beside_what_is_wrong);
+    tcase_add_test(tests, rooms_are_read_while_another_program_writes);
     tcase_add_test(tests, what_was_reserved_is_skipped_behind_a_crash_alone);
-    tcase_add_loop_test(tests, behind_an_end_of_the_machine_there_is_another_epoch, 0, 2);
+    tcase_add_loop_test(tests, behind_an_end_of_the_machine_there_is_another_epoch, 0, 4);
+    tcase_add_test(tests, an_end_of_the_machine_does_not_take_that_it_was_running);
     tcase_add_test(tests, a_kill_loses_nothing_that_was_answered);
     tcase_add_test(tests, a_file_that_is_no_store_is_refused_and_left_alone);
     tcase_add_test(tests, two_servers_do_not_share_a_file);
