@@ -59,7 +59,8 @@ export default {
   causes: {
     'max-connections': 'over max-connections', head: 'a wrong head', method: 'a method that is not served',
     path: 'a wrong path', 'dot-file': 'a dot file', 'match-limit': 'a pattern gave up', origin: 'a foreign origin',
-    handshake: 'a wrong handshake', 'no-handshake': 'no WebSocket handshake', 'thread-full': 'no place, or stopping',
+    handshake: 'a wrong handshake', 'no-handshake': 'no WebSocket handshake', token: 'publishing without a right token',
+    'thread-full': 'no place, or stopping',
   },
   none: 'None so far',
   more: 'Besides',

@@ -54,7 +54,8 @@ export default {
   causes: {
     'max-connections': '超过 max-connections', head: '请求头有误', method: '不支持的方法',
     path: '路径有误', 'dot-file': '点文件', 'match-limit': '模式匹配超限', origin: '外来的来源',
-    handshake: '握手有误', 'no-handshake': '不是 WebSocket 握手', 'thread-full': '没有位置，或正在停止',
+    handshake: '握手有误', 'no-handshake': '不是 WebSocket 握手', token: '发布时没有正确的令牌',
+    'thread-full': '没有位置，或正在停止',
   },
   none: '还没有',
   more: '其他',
