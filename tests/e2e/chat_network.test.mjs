@@ -86,6 +86,8 @@ describe('a connection that breaks', () => {
 
   test('that is silent is found out when the tab wakes, and a message under way arrives once', async () => {
     const { page, proxy } = await visitThrough('joy', 'silent');
+    // Before the welcome nothing would go out at all.
+    await waitForHere(page, 'joy');
     proxy.silence();
     const text = page.getByLabel('Message', { exact: true });
     await text.fill('is anybody there?');
