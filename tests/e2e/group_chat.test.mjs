@@ -237,7 +237,7 @@ test('who comes back while others talk has heard all of it once', async () => {
   for (let i = 0; i < count; i++) {
     tell(ann, { type: 'say', text: `${i}` });
     if (i % 4 !== 3) continue;
-    // Lost in the midst of it: what had come and was not looked at has not been words.
+    // Lost in the midst of it: what had come and was not looked at has not been heard.
     words.push(await ben.until('said'));
     ben.socket.terminate();
     ben = await come('back', `${BEN}&${place(ben, words.at(-1).at)}`);
